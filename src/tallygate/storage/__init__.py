@@ -1,0 +1,5 @@
+"""Where the books live.
+
+`embedded` keeps balances in memory and is the ledger and key store of one process; it writes through a `journal`
+(`memory` for tests and trials, `sqlite` for keeps), many entries to a commit (`group_commit`).
+"""

@@ -1,0 +1,84 @@
+"""Why a call can be refused or fail, in the words of the contract.
+
+A `Refusal` is an expected outcome with a stable code, a message for the caller and, where it helps, the place in
+the request. What HTTP makes of a code (status, type, retry headers) is the edge's table, not ours. Anything that
+is *not* a `Refusal` or one of the few errors below is a defect of ours.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Code(StrEnum):
+    """The stable codes of the contract (`error.code`)."""
+
+    INVALID_JSON = "invalid_json"
+    INVALID_VALUE = "invalid_value"
+    UNKNOWN_PARAMETER = "unknown_parameter"
+    DUPLICATE_PARAMETER = "duplicate_parameter"
+    UNSUPPORTED_PARAMETER = "unsupported_parameter"
+    UNSUPPORTED_HEADER = "unsupported_header"
+    UNSUPPORTED_ENDPOINT = "unsupported_endpoint"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    REQUEST_TOO_LARGE = "request_too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    INVALID_API_KEY = "invalid_api_key"
+    ACCOUNT_DEACTIVATED = "account_deactivated"
+    MODEL_NOT_FOUND = "model_not_found"
+    BALANCE_HELD = "balance_held"
+    INSUFFICIENT_BALANCE = "insufficient_balance"
+    UPSTREAM_REJECTED = "upstream_rejected"
+    UPSTREAM_ERROR = "upstream_error"
+    UPSTREAM_MISCONFIGURED = "upstream_misconfigured"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    UPSTREAM_INTERRUPTED = "upstream_interrupted"
+    NETWORK_UNAVAILABLE = "network_unavailable"
+    STORE_UNAVAILABLE = "store_unavailable"
+    INTERNAL_ERROR = "internal_error"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+
+
+class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the program)
+    """A call ends here, and the caller is told why.
+
+    Args:
+        code: What happened, for programs.
+        message: What happened and what to change, for people. Never a secret, never a caller's text.
+        param: The path of the offending place, such as `messages[3].content[1].type`.
+        metadata: Further exact strings (402: `balance_usd`, `available_usd`, `required_usd`).
+        retry_after_s: When a new try makes sense, in seconds.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        message: str,
+        *,
+        param: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+        self.metadata = metadata
+        self.retry_after_s = retry_after_s
+
+
+class InvariantBrokenError(Exception):
+    """A rule that guards money would have been broken; the step was not taken. Always a defect of ours."""
+
+
+class StoreUnavailableError(Exception):
+    """The store cannot take writes (any more); what was not yet durable may or may not be kept by the disk."""
+
+
+class FencedError(StoreUnavailableError):
+    """Another process has taken the books over (a later epoch exists); this one may not write again."""

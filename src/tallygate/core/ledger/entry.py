@@ -1,0 +1,145 @@
+"""One event of the books, and its bytes.
+
+An entry is immutable. Its bytes are one MessagePack array in a fixed order, with the shortest integer forms, no
+maps, no floats, and nil for what does not apply; its id is the SHA-256 of them. The form is the same for every
+store, so it never has to be migrated. It holds no text of a caller and no name of a customer.
+
+An inference is written as one `hold` (which names its first sending: part 0, try 0), an `attempt` for every
+sending that follows it and for every one that ends before the last, and one ending: `settle`, `void` or `expire`
+(which also ends the last sending). An `attempt` with token counts ends its sending; one without begins it.
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+FORMAT: Final = 1
+
+DEPOSIT: Final = "deposit"
+CORRECTION: Final = "correction"
+HOLD: Final = "hold"
+ATTEMPT: Final = "attempt"
+SETTLE: Final = "settle"
+VOID: Final = "void"
+EXPIRE: Final = "expire"
+SHEET: Final = "sheet"
+NOTE: Final = "note"
+
+KINDS: Final = frozenset({DEPOSIT, CORRECTION, HOLD, ATTEMPT, SETTLE, VOID, EXPIRE, SHEET, NOTE})
+ENDINGS: Final = frozenset({SETTLE, VOID, EXPIRE})
+
+USD: Final = "USD"
+NGONKA: Final = "NGONKA"
+
+WORLD: Final = "world"
+CORRECTIONS: Final = "corrections"
+INCOME_BASE: Final = "income/base"
+INCOME_FEE: Final = "income/fee"
+COST_PAID: Final = "cost/paid"
+COST_UNPAID: Final = "cost/unpaid"
+
+
+class Flag(IntFlag):
+    """What was special about an ending; bits of an entry's `flags`."""
+
+    ESTIMATED = 1
+    OVERRUN = 2
+    REPLAYED = 4
+    DRAINED = 8
+    CUT = 16
+    USAGE_MISSING = 32
+    USAGE_IMPLAUSIBLE = 64
+    CHARGED_AFTER_CRASH = 128
+
+
+Posting = tuple[str, str, int]
+"""Book, ledger account, signed amount (pico-dollars or ngonka)."""
+
+
+class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One event with its postings in both books; the fields in the order of their bytes."""
+
+    format: int
+    kind: str
+    nonce: bytes
+    time_ns: int
+    writer: bytes
+    epoch: int
+    account: str | None = None
+    account_sequence: int | None = None
+    available_after: int | None = None
+    held_after: int | None = None
+    inference: str | None = None
+    ends: bytes | None = None
+    part: int | None = None
+    try_: int | None = None
+    key_id: str | None = None
+    model: str | None = None
+    sheet_version: int | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    flags: int = 0
+    upstream: str | None = None
+    node: str | None = None
+    upstream_reference: str | None = None
+    overrun_ngonka: int | None = None
+    overrun_list_picousd: int | None = None
+    reference: str | None = None
+    actor: str | None = None
+    reason: str | None = None
+    tag: bytes | None = None
+    postings: tuple[Posting, ...] = ()
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Entry).decode
+
+
+class MalformedEntryError(ValueError):
+    """Bytes are not an entry in its one canonical form."""
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Return the canonical bytes of an entry."""
+    return _encode(entry)
+
+
+def entry_id(entry_bytes: bytes) -> bytes:
+    """Return the id of an entry, the SHA-256 of its bytes."""
+    return sha256(entry_bytes).digest()
+
+
+def decode_entry(entry_bytes: bytes) -> Entry:
+    """Return the entry of canonical bytes.
+
+    Raises:
+        MalformedEntryError: The bytes are no entry, or one that is written otherwise than we would write it.
+    """
+    try:
+        entry = _decode(entry_bytes)
+    except msgspec.DecodeError as error:
+        raise MalformedEntryError(f"not an entry: {error}") from None
+    if entry.format != FORMAT or entry.kind not in KINDS:
+        raise MalformedEntryError(f"unknown format {entry.format} or kind {entry.kind!r}")
+    if _encode(entry) != entry_bytes:
+        raise MalformedEntryError("not in canonical form")
+    return entry
+
+
+def available_account(account: str) -> str:
+    """Return the name of the ledger account with a customer's free money."""
+    return f"account/{account}/available"
+
+
+def held_account(account: str) -> str:
+    """Return the name of the ledger account with a customer's set-aside money."""
+    return f"account/{account}/held"
+
+
+def payable_account(upstream: str) -> str:
+    """Return the name of the ledger account with what an upstream has billed or may have billed."""
+    return f"upstream/{upstream}/payable"

@@ -1,0 +1,106 @@
+"""The records that the books hand out and take in: accounts, holds, sendings, and what became of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from tallygate.core.ledger import entry as e
+
+if TYPE_CHECKING:
+    from tallygate.core.ledger.entry import Entry, Flag
+    from tallygate.core.pricing import Cost, Price
+
+
+class Written(NamedTuple):
+    """An entry that has been made and now has to become durable."""
+
+    entry: Entry
+    raw: bytes
+    id: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """A customer's account; amounts in pico-dollars."""
+
+    id: str
+    name: str
+    created_ns: int
+    available: int = 0
+    held: int = 0
+    sequence: int = 0
+    available_account: str = field(init=False)
+    held_account: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.available_account = e.available_account(self.id)
+        self.held_account = e.held_account(self.id)
+
+
+class Sending(NamedTuple):
+    """One attempt: which part of the inference, which try of it, and where it is sent."""
+
+    part: int
+    try_: int
+    upstream: str
+    node: str | None
+
+
+class SendingEnd(NamedTuple):
+    """How one attempt ended: the tokens that it took as far as we know, and what it costs the operator."""
+
+    sending: Sending
+    prompt_tokens: int
+    completion_tokens: int
+    bill_ngonka: int
+    upstream_reference: str | None = None
+
+
+class HoldRequest(NamedTuple):
+    """What has to be set aside for an inference before it is sent."""
+
+    inference: str
+    account: str
+    key_id: str | None
+    model: str
+    prompt_tokens_max: int
+    completion_tokens_max: int
+    first: Sending
+
+
+@dataclass(slots=True, eq=False)
+class Hold:
+    """Money set aside for one inference, and its sendings that have not ended."""
+
+    id: bytes
+    inference: str
+    account: Account
+    key_id: str | None
+    model: str
+    sheet_version: int
+    price: Price
+    fee_ppm: int
+    prompt_tokens_max: int
+    completion_tokens_max: int
+    cost: Cost
+    open_sendings: dict[Sending, bytes | None]
+
+
+class Settlement(NamedTuple):
+    """What an inference was charged in the end, and whether the upstream reported more than that."""
+
+    cost: Cost
+    flags: Flag
+
+
+class Deposit(NamedTuple):
+    """A deposit that is in the books; `replayed` when its reference had been booked before."""
+
+    id: bytes
+    picousd: int
+    replayed: bool
+
+
+class UnknownAccountError(LookupError):
+    """There is no account with this id."""

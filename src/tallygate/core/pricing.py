@@ -1,0 +1,141 @@
+"""What an inference costs its caller.
+
+    base  = prompt tokens * input + completion tokens * output + call      (exact, prices are integers)
+    fee   = base * rate / 1,000,000, rounded half up                       (the only rounding there is)
+    total = base + fee
+
+Prices come in versioned sheets, so that every charge can be computed again from the books alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from tallygate.core.errors import InvariantBrokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PPM: Final = 1_000_000
+PRICE_PICOUSD_MAX: Final = 10**9
+"""The dearest price that a sheet takes, per token and in pico-dollars: $1,000 per million tokens."""
+CALL_PICOUSD_MAX: Final = 1000 * 10**12
+"""The dearest price per call that a sheet takes: $1,000."""
+
+
+class Price(msgspec.Struct, frozen=True):
+    """One model's price, in pico-dollars per prompt token, per completion token and per call."""
+
+    input: int
+    output: int
+    call: int = 0
+    free: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a price that could be a slip: only the operator's explicit word makes a model free."""
+        if not (0 <= self.input <= PRICE_PICOUSD_MAX and 0 <= self.output <= PRICE_PICOUSD_MAX):
+            raise ValueError(f"a price per token must be between 0 and {PRICE_PICOUSD_MAX} pico-dollars")
+        if not 0 <= self.call <= CALL_PICOUSD_MAX:
+            raise ValueError(f"a price per call must be between 0 and {CALL_PICOUSD_MAX} pico-dollars")
+        if self.free != (self.input == self.output == self.call == 0):
+            raise ValueError("a price of zero must be marked free, and a free price must be zero")
+
+
+class Sheet(msgspec.Struct, frozen=True):
+    """One version of the prices, as the books record it in full.
+
+    Attributes:
+        version: Counts up from 1.
+        fee_ppm: The platform fee, in parts per million of the base cost.
+        prices: Price by canonical model id.
+        configured: The prices that the configuration file asked for when this version was made. A later start
+            compares with it, so that a changed file takes effect and an unchanged one does not undo `prices set`.
+    """
+
+    version: int
+    fee_ppm: int
+    prices: dict[str, Price]
+    configured: dict[str, Price] = {}
+
+    def encode(self) -> str:
+        """Return the canonical JSON text that a `sheet` entry carries."""
+        return msgspec.json.encode(self, order="sorted").decode()
+
+    @classmethod
+    def decode(cls, text: str) -> Sheet:
+        """Return the sheet of a `sheet` entry's text."""
+        return msgspec.json.decode(text, type=cls)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a caller pays, in pico-dollars."""
+
+    base: int
+    fee: int
+
+    @property
+    def total(self) -> int:
+        """Base plus fee, exactly."""
+        return self.base + self.fee
+
+
+FREE: Final = Cost(0, 0)
+
+
+def platform_fee(base_picousd: int, fee_ppm: int) -> int:
+    """Return the fee on a base cost, rounded half up to the pico-dollar: the one rounding of the whole product."""
+    return (base_picousd * fee_ppm + PPM // 2) // PPM
+
+
+def cost_of(price: Price, fee_ppm: int, prompt_tokens: int, completion_tokens: int) -> Cost:
+    """Return the cost of one inference at a price."""
+    if prompt_tokens < 0 or completion_tokens < 0:
+        raise InvariantBrokenError("token counts cannot be negative")
+    base = prompt_tokens * price.input + completion_tokens * price.output + price.call
+    return Cost(base, platform_fee(base, fee_ppm))
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRate:
+    """What an upstream bills the operator, in ngonka; all zero where it is not known."""
+
+    input_ngonka: int = 1
+    output_ngonka: int = 1
+    attempt_ngonka: int = 0
+
+    def bill(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """Return what one attempt with these tokens costs the operator, in ngonka."""
+        return prompt_tokens * self.input_ngonka + completion_tokens * self.output_ngonka + self.attempt_ngonka
+
+
+def revised(sheet: Sheet, changes: Mapping[str, Price], *, fee_ppm: int | None = None) -> Sheet:
+    """Return the next version of a sheet with some prices changed."""
+    return Sheet(
+        version=sheet.version + 1,
+        fee_ppm=sheet.fee_ppm if fee_ppm is None else fee_ppm,
+        prices={**sheet.prices, **changes},
+        configured=sheet.configured,
+    )
+
+
+def reconciled(sheet: Sheet | None, configured: Mapping[str, Price], fee_ppm: int) -> Sheet | None:
+    """Return the sheet version that a start with this configuration needs, or None if the present one will do.
+
+    A price in the configuration file takes effect when the file has changed since it was last applied; so the
+    latest word counts, whether it was said in the file or with `prices set`.
+    """
+    if sheet is None:
+        return Sheet(version=1, fee_ppm=fee_ppm, prices=dict(configured), configured=dict(configured))
+    changes = {model: price for model, price in configured.items() if sheet.configured.get(model) != price}
+    if not changes and fee_ppm == sheet.fee_ppm and sheet.configured == dict(configured):
+        return None
+    return Sheet(
+        version=sheet.version + 1,
+        fee_ppm=fee_ppm,
+        prices={**sheet.prices, **changes},
+        configured=dict(configured),
+    )

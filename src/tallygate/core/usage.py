@@ -1,0 +1,109 @@
+"""How many tokens an inference took: what the upstream reported if that can be true, else what we counted.
+
+A report is believed when its numbers are non-negative integers that fit the bytes that came: not absent, not
+fewer tokens than the node itself sent one by one, not so few that a token would have to be hundreds of bytes, not
+far more than the bytes can hold. Anything else is replaced by our own count and marked `estimated`.
+
+Our count of the answer is the node's own per-token data where it sends any (classic nodes are forced to send
+logprobs), else bytes by `BYTES_PER_TOKEN`, rounded up. A frame is not a token. Our count of the prompt is the
+node's prompt token ids where it sends them, else bytes, and never above the prompt's bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tallygate.core.ledger.entry import Flag
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import TypeIs
+
+BYTES_PER_TOKEN: Final = 3
+"""Bytes of text per token to begin with: fewer than English has (about four), so that we rather count too many."""
+
+TOKENS_MAX: Final = 10**9
+"""No report beyond this is believed, whatever the bytes say (the chain itself refuses more than 10^6)."""
+
+_BYTES_PER_TOKEN_MAX: Final = 256
+"""The longest entries of real vocabularies (runs of white space) are about this many bytes."""
+
+_UNSEEN_TOKENS_PER_CHOICE: Final = 64
+"""Special tokens, tool-call markers and the like that a token counter sees and a reader does not."""
+
+
+class Usage(NamedTuple):
+    """The tokens that an inference is charged for, and how they were found."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    flags: Flag
+
+    @property
+    def estimated(self) -> bool:
+        """Whether we counted, because the upstream's report was missing or could not be true."""
+        return bool(self.flags & Flag.ESTIMATED)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has been seen of one answer so far.
+
+    Attributes:
+        prompt_bytes: Bytes of the text that was asked.
+        prompt_tokens_max: The bound that the hold was made for.
+        choices: How many choices were asked for.
+        text_bytes: Bytes of answer text received from the upstream, reasoning and tool arguments included.
+        tokens: Tokens that the node itself told one by one; None until it has told any.
+        prompt_tokens: Prompt tokens that the node itself listed; None if it did not.
+        report: The last usage object that the upstream sent.
+    """
+
+    prompt_bytes: int
+    prompt_tokens_max: int
+    choices: int = 1
+    text_bytes: int = 0
+    tokens: int | None = None
+    prompt_tokens: int | None = None
+    report: Mapping[str, object] | None = None
+
+    def usage(self, flags: Flag = Flag(0)) -> Usage:  # noqa: B008  (an immutable constant)
+        """Return the tokens to charge for, believing the report if it can be true."""
+        if self.report is None:
+            return self.counted(flags | Flag.USAGE_MISSING)
+        prompt, completion = self.report.get("prompt_tokens"), self.report.get("completion_tokens")
+        if _is_count(prompt) and _is_count(completion) and self._is_plausible(prompt, completion):
+            return Usage(prompt, completion, flags)
+        return self.counted(flags | Flag.USAGE_IMPLAUSIBLE)
+
+    def counted(self, flags: Flag = Flag(0)) -> Usage:  # noqa: B008  (an immutable constant)
+        """Return our own count, whatever was reported."""
+        prompt = self.prompt_tokens
+        if prompt is None or prompt == 0:
+            prompt = -(-self.prompt_bytes // BYTES_PER_TOKEN)
+        completion = -(-self.text_bytes // BYTES_PER_TOKEN) if self.tokens is None else self.tokens
+        return Usage(min(max(prompt, 1), self.prompt_tokens_max), completion, flags | Flag.ESTIMATED)
+
+    def _is_plausible(self, prompt: int, completion: int) -> bool:
+        if prompt == 0 or (completion == 0 and self.text_bytes):
+            return False
+        if self.prompt_tokens is not None and prompt != self.prompt_tokens:
+            return False
+        unseen = _UNSEEN_TOKENS_PER_CHOICE * self.choices
+        if self.tokens is not None:
+            return self.tokens <= completion <= self.tokens + unseen
+        hidden = self._reasoning_tokens()
+        visible = completion - hidden if 0 <= hidden <= completion else completion
+        return self.text_bytes <= visible * _BYTES_PER_TOKEN_MAX and visible <= self.text_bytes + unseen
+
+    def _reasoning_tokens(self) -> int:
+        """Return the tokens that were reasoned but never shown, which bytes cannot account for."""
+        details = (self.report or {}).get("completion_tokens_details")
+        hidden = details.get("reasoning_tokens") if isinstance(details, dict) else None
+        return hidden if _is_count(hidden) else 0
+
+
+def _is_count(value: object) -> TypeIs[int]:
+    return type(value) is int and 0 <= value <= TOKENS_MAX

@@ -1,0 +1,189 @@
+"""What the relay and the routes need of the world, in the words of the domain.
+
+Each port is a noun with a few verbs; adapters add where (`SqliteLedger`), fakes say so (`MemoryLedger`). Nothing
+here knows of SQL, sockets or HTTP servers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from tallygate.core.ledger.audit import Report
+    from tallygate.core.ledger.records import (
+        Account,
+        Deposit,
+        Hold,
+        HoldRequest,
+        Sending,
+        SendingEnd,
+        Settlement,
+    )
+    from tallygate.core.pricing import Price, Sheet, UpstreamRate
+    from tallygate.core.usage import Usage
+
+
+class Ledger(Protocol):
+    """The books of one installation.
+
+    Every `async` act returns when what it did is durable, unless it says otherwise. When the store fails,
+    `StoreUnavailableError` is raised by the act under way and by all later ones, and `ready` is False.
+    """
+
+    @property
+    def ready(self) -> bool:
+        """Whether the store takes writes."""
+
+    @property
+    def sheet(self) -> Sheet:
+        """The prices in force."""
+
+    def account(self, account_id: str) -> Account:
+        """Return an account with its balance now; raises `UnknownAccountError`."""
+
+    def accounts(self) -> Sequence[Account]:
+        """Return all accounts, oldest first."""
+
+    async def open_account(self, name: str, actor: str) -> Account:
+        """Open an account with nothing in it."""
+
+    async def deposit(self, account_id: str, picousd: int, reference: str | None, actor: str) -> Deposit:
+        """Book money that came in; a reference is booked once."""
+
+    async def publish(self, sheet: Sheet, actor: str) -> None:
+        """Put the next version of the price sheet in force."""
+
+    async def hold(self, request: HoldRequest) -> Hold:
+        """Set the most that an inference can cost aside, and record its first sending."""
+
+    def begin_attempt(self, hold: Hold, sending: Sending) -> None:
+        """Record a further sending before it is sent; not waited for."""
+
+    def end_attempt(self, hold: Hold, end: SendingEnd) -> None:
+        """Record the end of a sending that was not the last; not waited for."""
+
+    async def settle(self, hold: Hold, end: SendingEnd, usage: Usage) -> Settlement:
+        """Turn a hold into the charge."""
+
+    async def void(self, hold: Hold, end: SendingEnd, reason: str) -> None:
+        """Give a hold back."""
+
+    async def expire_orphans(self, rate: Callable[[str], UpstreamRate], *, charge_prompt: bool) -> int:
+        """End every hold that an earlier process left open; returns how many."""
+
+    async def audit(self) -> Report:
+        """Replay everything that is durable and say what was checked."""
+
+    async def close(self) -> None:
+        """Make everything durable and let go of the store."""
+
+
+class ApiKey(NamedTuple):
+    """What is known of a caller's key; the secret itself is known only to the caller."""
+
+    id: str
+    account: str
+    name: str
+    masked: str
+    created_ns: int
+    revoked_ns: int | None
+
+
+class KeyStore(Protocol):
+    """The callers' API keys, found by a keyed digest of the secret."""
+
+    def find_key(self, digest: bytes) -> ApiKey | None:
+        """Return the live key with this digest. Touches nothing but memory."""
+
+    def keys(self, account_id: str | None = None) -> Sequence[ApiKey]:
+        """Return the keys of one account or of all, oldest first, revoked ones included."""
+
+    async def add_key(self, account_id: str, name: str, digest: bytes, masked: str, actor: str) -> ApiKey:
+        """Keep a new key; raises `UnknownAccountError`."""
+
+    async def revoke_key(self, key_id: str, actor: str) -> ApiKey:
+        """End a key's life, effective at once; raises `UnknownKeyError`."""
+
+
+class UnknownKeyError(LookupError):
+    """There is no API key with this id."""
+
+
+class Answer(Protocol):
+    """An upstream's answer of which the status and the headers are in."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, names in lower case."""
+
+    async def read(self) -> bytes:
+        """Return the body's bytes that have come, waiting for at least one; empty at its complete end."""
+
+    async def read_all(self, bytes_max: int) -> bytes:
+        """Return the whole body."""
+
+    def abandon(self) -> None:
+        """Let the connection go at once."""
+
+
+class Target(Protocol):
+    """One place that an inference can be sent to: a node of a Gonka upstream, or a whole Bearer upstream."""
+
+    @property
+    def upstream(self) -> str:
+        """The upstream's configured name."""
+
+    @property
+    def node(self) -> str | None:
+        """The node's address on the chain, where there is one."""
+
+    @property
+    def signed(self) -> bool:
+        """Whether requests are signed for a Gonka node (else they carry a Bearer key)."""
+
+    @property
+    def rate(self) -> UpstreamRate:
+        """What the upstream bills."""
+
+    @property
+    def tokens_floor(self) -> int:
+        """The least `max_tokens` that the upstream takes."""
+
+    async def send(self, body: bytes, *, fresh: bool = False) -> Answer:
+        """Send one attempt; raises the errors of `core.nodes`."""
+
+    def report(self, *, out_for_s: float | None) -> None:
+        """Take this place out of the choice for so long (`inf`: for good), or mark it well with None."""
+
+
+class Upstreams(Protocol):
+    """All configured ways to reach the network."""
+
+    def models(self) -> Iterable[str]:
+        """Return the public ids that an upstream names or that are priced and reachable by `*`."""
+
+    def targets(self, model: str) -> Sequence[tuple[Target, str]]:
+        """Return the places to try for a model, best first, each with the model's name there."""
+
+    def rate(self, upstream: str) -> UpstreamRate:
+        """Return what an upstream bills, all zero for one that is not configured (any more)."""
+
+
+class ModelCard(NamedTuple):
+    """What a model is: its limits and the constants of its chat template."""
+
+    id: str
+    aliases: tuple[str, ...] = ()
+    context_length: int | None = None
+    output_tokens_max: int = 4096
+    output_tokens_default: int = 4096
+    template_tokens: int = 64
+    tools_tokens: int = 512
+    features: tuple[str, ...] = ()
+    price: Price | None = None

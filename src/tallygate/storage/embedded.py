@@ -1,0 +1,202 @@
+"""The ledger and key store of a single process: balances in memory, entries made durable in groups.
+
+Every act runs on the event loop in one step, so nothing comes between a check and what it guards; then it waits
+until its entry is on the disk. Scaling out to many processes is another adapter of the same ports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tallygate.core.ledger.books import Books
+from tallygate.core.ledger.entry import Flag, decode_entry, entry_id
+from tallygate.core.ledger.records import Account, Deposit, Hold, HoldRequest, Sending, SendingEnd, Settlement
+from tallygate.core.pricing import Sheet
+from tallygate.core.usage import BYTES_PER_TOKEN, Usage
+from tallygate.ports import ApiKey, UnknownKeyError
+from tallygate.storage.group_commit import GroupCommit
+from tallygate.storage.journal import Contents, Journal, KeyRow, NewAccount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tallygate.core.ledger.audit import Report
+    from tallygate.core.pricing import UpstreamRate
+
+
+class EmbeddedLedger:
+    """Both `Ledger` and `KeyStore`, over one journal.
+
+    Args:
+        journal: Where entries become durable.
+        now_ns: Wall clock in nanoseconds.
+        entropy: Gives so many random bytes.
+        wait_for_hold: Whether a hold is durable before its inference is sent; if not, a crash of the machine can
+            lose the holds of the last instant, and with them the knowledge of what was sent.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        now_ns: Callable[[], int],
+        entropy: Callable[[int], bytes],
+        wait_for_hold: bool = True,
+    ) -> None:
+        contents = journal.open()
+        self._journal = journal
+        self._now_ns = now_ns
+        self._entropy = entropy
+        self._wait_for_hold = wait_for_hold
+        self._books = Books(contents.writer, contents.epoch, now_ns, entropy)
+        self._keys: dict[str, KeyRow] = {}
+        self._live_keys: dict[bytes, ApiKey] = {}
+        self._restore(contents)
+        self._orphans = list(self._books.holds.values())
+        self._queue = GroupCommit(lambda entries, rows: journal.commit(entries, rows, now_ns()))
+
+    # --- Ledger ------------------------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether the store takes writes."""
+        return self._queue.failure is None
+
+    @property
+    def sheet(self) -> Sheet:
+        """The prices in force."""
+        return self._books.sheet
+
+    def account(self, account_id: str) -> Account:
+        """Return an account with its balance now; raises `UnknownAccountError`."""
+        return self._books.account(account_id)
+
+    def accounts(self) -> Sequence[Account]:
+        """Return all accounts, oldest first."""
+        return sorted(self._books.accounts.values(), key=lambda account: (account.created_ns, account.id))
+
+    async def open_account(self, name: str, actor: str) -> Account:
+        """Open an account with nothing in it."""
+        account, written = self._books.open_account(f"acct_{self._entropy(10).hex()}", name, actor)
+        self._queue.append(written, NewAccount(account.id, account.name, account.created_ns))
+        await self._queue.durable()
+        return account
+
+    async def deposit(self, account_id: str, picousd: int, reference: str | None, actor: str) -> Deposit:
+        """Book money that came in; a reference is booked once."""
+        deposit, written = self._books.deposit(account_id, picousd, reference, actor)
+        if written is not None:
+            self._queue.append(written)
+        await self._queue.durable()
+        return deposit
+
+    async def publish(self, sheet: Sheet, actor: str) -> None:
+        """Put the next version of the price sheet in force."""
+        self._queue.append(self._books.publish(sheet, actor))
+        await self._queue.durable()
+
+    async def hold(self, request: HoldRequest) -> Hold:
+        """Set the most that an inference can cost aside, and record its first sending."""
+        hold, written = self._books.hold(request)
+        self._queue.append(written)
+        if self._wait_for_hold:
+            await self._queue.durable()
+        return hold
+
+    def begin_attempt(self, hold: Hold, sending: Sending) -> None:
+        """Record a further sending before it is sent; not waited for."""
+        self._queue.append(self._books.begin_attempt(hold, sending))
+
+    def end_attempt(self, hold: Hold, end: SendingEnd) -> None:
+        """Record the end of a sending that was not the last; not waited for."""
+        self._queue.append(self._books.end_attempt(hold, end))
+
+    async def settle(self, hold: Hold, end: SendingEnd, usage: Usage) -> Settlement:
+        """Turn a hold into the charge."""
+        settlement, written = self._books.settle(hold, end, usage)
+        self._queue.append(written)
+        await self._queue.durable()
+        return settlement
+
+    async def void(self, hold: Hold, end: SendingEnd, reason: str) -> None:
+        """Give a hold back."""
+        self._queue.append(self._books.void(hold, end, reason))
+        await self._queue.durable()
+
+    async def expire_orphans(self, rate: Callable[[str], UpstreamRate], *, charge_prompt: bool) -> int:
+        """End every hold that an earlier process left open; returns how many."""
+
+        def bill(upstream: str, prompt_tokens: int, completion_tokens: int) -> int:
+            return rate(upstream).bill(prompt_tokens, completion_tokens)
+
+        orphans, self._orphans = self._orphans, []
+        for hold in orphans:
+            usage = None
+            if charge_prompt:
+                usage = Usage(-(-hold.prompt_tokens_max // BYTES_PER_TOKEN), 0, Flag.ESTIMATED)
+            self._queue.append(self._books.expire(hold, bill, usage))
+        await self._queue.durable()
+        return len(orphans)
+
+    async def audit(self) -> Report:
+        """Replay everything that is durable and say what was checked."""
+        return await asyncio.to_thread(self._journal.audit)
+
+    async def close(self) -> None:
+        """Make everything durable and let go of the store."""
+        await self._queue.close()
+        self._journal.close()
+
+    # --- KeyStore ----------------------------------------------------------------------------------------------
+
+    def find_key(self, digest: bytes) -> ApiKey | None:
+        """Return the live key with this digest."""
+        return self._live_keys.get(digest)
+
+    def keys(self, account_id: str | None = None) -> Sequence[ApiKey]:
+        """Return the keys of one account or of all, oldest first, revoked ones included."""
+        keys = (row.key for row in self._keys.values() if account_id in (None, row.key.account))
+        return sorted(keys, key=lambda key: (key.created_ns, key.id))
+
+    async def add_key(self, account_id: str, name: str, digest: bytes, masked: str, actor: str) -> ApiKey:
+        """Keep a new key."""
+        self._books.account(account_id)
+        key = ApiKey(f"key_{self._entropy(10).hex()}", account_id, name, masked, self._now_ns(), None)
+        row = KeyRow(key, digest)
+        self._queue.append(self._books.note(account_id, "key created", actor, key_id=key.id), row)
+        self._keys[key.id] = row
+        await self._queue.durable()
+        self._live_keys[digest] = key
+        return key
+
+    async def revoke_key(self, key_id: str, actor: str) -> ApiKey:
+        """End a key's life, effective at once."""
+        row = self._keys.get(key_id)
+        if row is None:
+            raise UnknownKeyError(key_id)
+        if row.key.revoked_ns is not None:
+            return row.key
+        revoked = KeyRow(row.key._replace(revoked_ns=self._now_ns()), row.digest)
+        self._queue.append(self._books.note(row.key.account, "key revoked", actor, key_id=key_id), revoked)
+        self._keys[key_id] = revoked
+        self._live_keys.pop(row.digest, None)
+        await self._queue.durable()
+        return revoked.key
+
+    def _restore(self, contents: Contents) -> None:
+        books = self._books
+        for stored in contents.accounts:
+            books.accounts[stored.id] = Account(*stored)
+        for row in contents.keys:
+            self._keys[row.key.id] = row
+            if row.key.revoked_ns is None:
+                self._live_keys[row.digest] = row.key
+        for raw in contents.sheets:
+            books.restore_sheet(Sheet.decode(decode_entry(raw).reason or ""))
+        for raw in contents.referenced_deposits:
+            entry = decode_entry(raw)
+            amount = next(amount for _, name, amount in entry.postings if name.endswith("/available"))
+            books.deposits[entry.account or "", entry.reference or ""] = (entry_id(raw), amount)
+        for raws in contents.open_holds:
+            books.restore_hold([(entry_id(raw), decode_entry(raw)) for raw in raws])

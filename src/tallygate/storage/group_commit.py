@@ -1,0 +1,124 @@
+"""Durability for many at the price of one: commits at once when idle, groups what comes while one is under way.
+
+Entries are taken in the order in which they were made and handed, as one batch, to a thread that waits for the
+disk. After the first failure nothing is committed any more: what the disk has kept is then unknown, and only the
+next start, which reads it back, may go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple
+
+from tallygate.core.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tallygate.core.ledger.records import Written
+    from tallygate.storage.journal import KeyRow, NewAccount
+
+
+class _Batch(NamedTuple):
+    entries: list[Written]
+    rows: list[NewAccount | KeyRow]
+    waiters: list[asyncio.Future[None]]
+
+
+class GroupCommit:
+    """A queue of entries in front of one blocking `commit`.
+
+    Args:
+        commit: Makes one batch durable; called from a thread of its own, never twice at a time.
+    """
+
+    def __init__(self, commit: Callable[[list[Written], list[NewAccount | KeyRow]], None]) -> None:
+        self._commit = commit
+        self._loop = asyncio.get_running_loop()
+        self._gathering = _Batch([], [], [])
+        self._committing: _Batch | None = None
+        self._scheduled = False
+        self._failure: str | None = None
+        self._jobs: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="group-commit", daemon=True)
+        self._thread.start()
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing is committed any more, or None while all is well."""
+        return self._failure
+
+    def append(self, written: Written, row: NewAccount | KeyRow | None = None) -> None:
+        """Take an entry, and a row that becomes durable with it.
+
+        Raises:
+            StoreUnavailableError: An earlier commit failed.
+        """
+        if self._failure is not None:
+            raise StoreUnavailableError(self._failure)
+        self._gathering.entries.append(written)
+        if row is not None:
+            self._gathering.rows.append(row)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._dispatch)
+
+    def durable(self) -> asyncio.Future[None]:
+        """Return a future that is done when everything taken so far is durable."""
+        waiter = self._loop.create_future()
+        if self._failure is not None:
+            waiter.set_exception(StoreUnavailableError(self._failure))
+        elif self._gathering.entries:
+            self._gathering.waiters.append(waiter)
+        elif self._committing is not None:
+            self._committing.waiters.append(waiter)
+        else:
+            waiter.set_result(None)
+        return waiter
+
+    async def close(self) -> None:
+        """Finish what was taken, then end the thread."""
+        with contextlib.suppress(StoreUnavailableError):  # whoever waited for an entry has been told already
+            await self.durable()
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _dispatch(self) -> None:
+        if self._failure is not None:
+            return
+        self._committing, self._gathering = self._gathering, _Batch([], [], [])
+        self._jobs.put(self._committing)
+
+    def _work(self) -> None:
+        while (batch := self._jobs.get()) is not None:
+            failure = None
+            try:
+                self._commit(batch.entries, batch.rows)
+            except Exception as error:  # noqa: BLE001  (whatever it was, the books must not go on without it)
+                failure = f"{type(error).__name__}: {error}"
+            self._loop.call_soon_threadsafe(self._finish, batch, failure)
+
+    def _finish(self, batch: _Batch, failure: str | None) -> None:
+        self._committing = None
+        if failure is not None:
+            self._failure = failure
+            _wake(batch.waiters + self._gathering.waiters, failure)
+            return
+        _wake(batch.waiters, None)
+        if self._gathering.entries:
+            self._dispatch()
+        else:
+            self._scheduled = False
+
+
+def _wake(waiters: list[asyncio.Future[None]], failure: str | None) -> None:
+    for waiter in waiters:
+        if waiter.done():
+            continue
+        if failure is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(StoreUnavailableError(failure))

@@ -1,0 +1,95 @@
+"""What a store has to do for the embedded ledger: take sealed batches, and give back what it has.
+
+A journal makes one batch durable at a time, all of it or nothing, and refuses a batch of an epoch that is over.
+The seal (Merkle root, chained header) is made here, once for all journals.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from tallygate.core.ledger import entry as e
+from tallygate.core.ledger.batch import Header, encode_header, leaf_hash, merkle_root
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tallygate.core.ledger.audit import Report
+    from tallygate.core.ledger.records import Written
+    from tallygate.ports import ApiKey
+
+
+class NewAccount(NamedTuple):
+    """A row beside the books: an account's name, which the books do not hold."""
+
+    id: str
+    name: str
+    created_ns: int
+
+
+class KeyRow(NamedTuple):
+    """A row beside the books: an API key and the digest of its secret."""
+
+    key: ApiKey
+    digest: bytes
+
+
+class StoredAccount(NamedTuple):
+    """An account as the store has it, in pico-dollars."""
+
+    id: str
+    name: str
+    created_ns: int
+    available: int
+    held: int
+    sequence: int
+
+
+class Contents(NamedTuple):
+    """What a start needs of a store."""
+
+    writer: bytes
+    epoch: int
+    accounts: Sequence[StoredAccount]
+    keys: Sequence[KeyRow]
+    sheets: Sequence[bytes]
+    referenced_deposits: Sequence[bytes]
+    open_holds: Sequence[Sequence[bytes]]
+
+
+class Journal(Protocol):
+    """Makes batches durable, one at a time."""
+
+    def open(self) -> Contents:
+        """Begin a new epoch, durably, and return what is there."""
+
+    def commit(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
+        """Make one batch durable, with the rows beside it, or nothing of it.
+
+        Raises:
+            FencedError: Another process has begun a later epoch.
+            StoreUnavailableError: The store failed; it takes nothing any more.
+        """
+
+    def audit(self) -> Report:
+        """Replay everything that is durable now, without disturbing commits under way."""
+
+    def close(self) -> None:
+        """Let go of the store."""
+
+
+def seal(entries: Sequence[Written], writer: bytes, epoch: int, sequence: int, previous: bytes, time_ns: int) -> bytes:
+    """Return the header bytes of a batch."""
+    root = merkle_root([leaf_hash(written.raw) for written in entries])
+    return encode_header(Header(1, writer, epoch, sequence, previous, root, len(entries), time_ns))
+
+
+def slot_of(entry: e.Entry) -> str | None:
+    """Return an entry's place in its inference: there is one of each, which makes a second ending impossible."""
+    if entry.inference is None:
+        return None
+    if entry.kind == e.HOLD:
+        return "hold"
+    if entry.kind in e.ENDINGS:
+        return "end"
+    return f"{entry.part}.{entry.try_}{'+' if entry.completion_tokens is None else '-'}"

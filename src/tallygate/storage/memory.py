@@ -1,0 +1,104 @@
+"""A journal that keeps everything in memory: the fast twin of `sqlite`, for tests and trials. Nothing survives it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tallygate.core.errors import FencedError, StoreUnavailableError
+from tallygate.core.ledger import entry as e
+from tallygate.core.ledger.audit import Audit, Report
+from tallygate.core.ledger.batch import GENESIS, header_hash
+from tallygate.core.ledger.entry import decode_entry
+from tallygate.storage.journal import Contents, KeyRow, NewAccount, StoredAccount, seal, slot_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tallygate.core.ledger.records import Written
+
+
+@dataclass(slots=True)
+class MemoryDisk:
+    """What a file is to SQLite: it outlives the journals that are opened on it, one after the other."""
+
+    writer: bytes
+    epoch: int = 0
+    head: bytes = GENESIS
+    batches: list[tuple[bytes, list[bytes]]] = field(default_factory=list)
+    accounts: dict[str, StoredAccount] = field(default_factory=dict)
+    keys: dict[str, KeyRow] = field(default_factory=dict)
+    open_holds: set[str] = field(default_factory=set)
+    slots: set[tuple[str, str | None]] = field(default_factory=set)
+
+
+class MemoryJournal:
+    """One process's journal on a `MemoryDisk`; a later one on the same disk fences it."""
+
+    def __init__(self, disk: MemoryDisk) -> None:
+        self._disk = disk
+        self._epoch = 0
+
+    def open(self) -> Contents:
+        """Begin a new epoch and return what is there."""
+        disk = self._disk
+        disk.epoch += 1
+        self._epoch = disk.epoch
+        raws = [raw for _, entries in disk.batches for raw in entries]
+        entries = [(raw, decode_entry(raw)) for raw in raws]
+        return Contents(
+            writer=disk.writer,
+            epoch=disk.epoch,
+            accounts=list(disk.accounts.values()),
+            keys=list(disk.keys.values()),
+            sheets=[raw for raw, entry in entries if entry.kind == e.SHEET],
+            referenced_deposits=[raw for raw, entry in entries if entry.reference is not None],
+            open_holds=[
+                [raw for raw, entry in entries if entry.inference == inference] for inference in sorted(disk.open_holds)
+            ],
+        )
+
+    def commit(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
+        """Keep one batch."""
+        disk = self._disk
+        if disk.epoch != self._epoch:
+            raise FencedError(f"epoch {self._epoch} is over: epoch {disk.epoch} has begun")
+        slots = [(w.entry.inference, slot_of(w.entry)) for w in entries if w.entry.inference is not None]
+        if len(set(slots)) != len(slots) or disk.slots.intersection(slots):
+            raise StoreUnavailableError("an inference has one hold and one ending")
+        header = seal(entries, disk.writer, disk.epoch, len(disk.batches) + 1, disk.head, time_ns)
+        disk.head = header_hash(header)
+        disk.batches.append((header, [written.raw for written in entries]))
+        disk.slots.update(slots)
+        for row in rows:
+            if isinstance(row, NewAccount):
+                disk.accounts[row.id] = StoredAccount(row.id, row.name, row.created_ns, 0, 0, 0)
+            else:
+                disk.keys[row.key.id] = row
+        for written in entries:
+            self._keep_state(written.entry)
+
+    def audit(self) -> Report:
+        """Replay every batch."""
+        audit = Audit()
+        for header, entries in list(self._disk.batches):
+            audit.take(header, entries)
+        accounts = {a.id: (a.available, a.held, a.sequence) for a in self._disk.accounts.values()}
+        return audit.finish(accounts, set(self._disk.open_holds))
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _keep_state(self, entry: e.Entry) -> None:
+        disk = self._disk
+        if entry.account is not None:
+            disk.accounts[entry.account] = disk.accounts[entry.account]._replace(
+                available=entry.available_after or 0,
+                held=entry.held_after or 0,
+                sequence=entry.account_sequence or 0,
+            )
+        if entry.inference is not None:
+            if entry.kind == e.HOLD:
+                disk.open_holds.add(entry.inference)
+            elif entry.kind in e.ENDINGS:
+                disk.open_holds.discard(entry.inference)

@@ -1,0 +1,56 @@
+-- name: begin_epoch
+UPDATE installation SET epoch = epoch + 1 RETURNING writer, epoch, sequence, head;
+
+-- name: create_installation
+INSERT INTO installation (only_row, writer, epoch, sequence, head) VALUES (1, :writer, 0, 0, :head);
+
+-- name: advance
+-- Fails to touch a row when another process has taken the books over: then nothing of the batch is kept.
+UPDATE installation SET sequence = :sequence, head = :head WHERE writer = :writer AND epoch = :epoch;
+
+-- name: append_batch
+INSERT INTO batches (sequence, header) VALUES (:sequence, :header);
+
+-- name: append_entry
+INSERT INTO entries (batch, bytes, kind, account, account_sequence, inference, slot, reference)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: open_account
+INSERT INTO accounts (id, name, created_ns, available, held, sequence) VALUES (?, ?, ?, 0, 0, 0);
+
+-- name: balance_account
+UPDATE accounts SET available = ?, held = ?, sequence = ? WHERE id = ?;
+
+-- name: open_hold
+INSERT INTO open_holds (inference) VALUES (?);
+
+-- name: end_hold
+DELETE FROM open_holds WHERE inference = ?;
+
+-- name: put_key
+INSERT INTO keys (id, account, name, digest, masked, created_ns, revoked_ns) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET revoked_ns = excluded.revoked_ns;
+
+-- name: all_accounts
+SELECT id, name, created_ns, available, held, sequence FROM accounts ORDER BY created_ns, id;
+
+-- name: all_keys
+SELECT id, account, name, masked, created_ns, revoked_ns, digest FROM keys ORDER BY created_ns, id;
+
+-- name: all_sheets
+SELECT bytes FROM entries WHERE kind = 'sheet' ORDER BY position;
+
+-- name: all_referenced_deposits
+SELECT bytes FROM entries WHERE reference IS NOT NULL ORDER BY position;
+
+-- name: open_hold_entries
+SELECT e.bytes FROM open_holds AS h JOIN entries AS e ON e.inference = h.inference ORDER BY h.inference, e.position;
+
+-- name: all_open_holds
+SELECT inference FROM open_holds;
+
+-- name: all_batches
+SELECT sequence, header FROM batches ORDER BY sequence;
+
+-- name: all_entries
+SELECT batch, bytes FROM entries ORDER BY position;

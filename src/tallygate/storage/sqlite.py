@@ -1,0 +1,279 @@
+"""A journal in one SQLite file, through `apsw` (which brings its own, current SQLite).
+
+Write-ahead log with `synchronous = FULL`: a commit that has returned is on the disk, if the disk honours fsync.
+One process owns the file, by a lock on a side file that the server and the command line take alike; beyond that,
+an epoch in the file fences a process that was presumed dead. After the first error nothing more is written or
+synced on the handle, for a second fsync after a failed one can report success over lost data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Final
+
+import apsw
+import filelock
+
+from tallygate.core.errors import FencedError, StoreUnavailableError
+from tallygate.core.ledger import entry as e
+from tallygate.core.ledger.audit import Audit, Report
+from tallygate.core.ledger.batch import GENESIS, header_hash
+from tallygate.core.ledger.entry import decode_entry
+from tallygate.ports import ApiKey
+from tallygate.storage.journal import Contents, KeyRow, NewAccount, StoredAccount, seal, slot_of
+from tallygate.storage.sql import QUERIES, SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tallygate.core.ledger.records import Written
+
+SCHEMA_VERSION: Final = 1
+APPLICATION_ID: Final = 0x54616C79
+"""`Taly` in ASCII: lets `file` and us recognise a store."""
+
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA wal_autocheckpoint = 4000",  # pages: a checkpoint each 16 MB instead of 4, for steadier commits
+)
+
+
+class StoreLockedError(Exception):
+    """Another process has the store open for writing."""
+
+
+class NotAStoreError(Exception):
+    """The file is no store of ours, is of another version, or its books cannot be read."""
+
+
+class SqliteJournal:
+    """The store of one installation in a file.
+
+    Args:
+        path: The database file; made, with its folder, where it is missing and `create` says so.
+        writer: 16 random bytes, used as the installation's id if the file is new.
+    """
+
+    def __init__(self, path: Path, writer: bytes, *, create: bool = True) -> None:
+        if not create and not path.exists():
+            raise NotAStoreError(f"there is no store at {path}; `tallygate init` makes one")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path = path
+        self._new_writer = writer
+        self._lock = filelock.FileLock(f"{path}.lock", timeout=0, mode=0o600, thread_local=False)
+        try:
+            self._lock.acquire()
+        except filelock.Timeout:
+            raise StoreLockedError(f"another process is using the store {path}") from None
+        try:
+            self._db = self._connect()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._writer = b""
+        self._epoch = self._sequence = 0
+        self._head = GENESIS
+        self._broken: str | None = None
+
+    def open(self) -> Contents:
+        """Begin a new epoch, durably, and return what is there."""
+        with _reading(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            ((self._writer, self._epoch, self._sequence, self._head),) = self._db.execute(QUERIES["begin_epoch"])
+            self._db.execute("COMMIT")
+            return Contents(
+                writer=self._writer,
+                epoch=self._epoch,
+                accounts=[StoredAccount(*row) for row in self._db.execute(QUERIES["all_accounts"])],
+                keys=[KeyRow(ApiKey(*row[:6]), row[6]) for row in self._db.execute(QUERIES["all_keys"])],
+                sheets=[row[0] for row in self._db.execute(QUERIES["all_sheets"])],
+                referenced_deposits=[row[0] for row in self._db.execute(QUERIES["all_referenced_deposits"])],
+                open_holds=self._open_holds(),
+            )
+
+    def commit(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
+        """Make one batch durable, or nothing of it; after the first failure, nothing ever."""
+        if self._broken is not None:
+            raise StoreUnavailableError(self._broken)
+        sequence = self._sequence + 1
+        header = seal(entries, self._writer, self._epoch, sequence, self._head, time_ns)
+        head = header_hash(header)
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._write(header, head, sequence, entries, rows)
+            self._db.execute("COMMIT")
+        except (apsw.Error, StoreUnavailableError) as error:
+            self._break(f"{type(error).__name__}: {error}")
+            if isinstance(error, StoreUnavailableError):
+                raise
+            raise StoreUnavailableError(str(error)) from None
+        self._sequence, self._head = sequence, head
+
+    def audit(self) -> Report:
+        """Replay the file as it is now, through a connection that only reads."""
+        return audit_file(self._path)
+
+    def close(self) -> None:
+        """Close the file and let others have it."""
+        try:
+            self._db.close()
+        finally:
+            self._lock.release()
+
+    def _connect(self) -> apsw.Connection:
+        with _reading(self._path):
+            if not self._path.exists():
+                os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            db = apsw.Connection(str(self._path))
+            db.set_busy_timeout(5000)
+            if db.pragma("application_id") == 0 and db.pragma("user_version") == 0:
+                self._create(db)
+            _check_version(db, self._path)
+            for pragma in _PRAGMAS:
+                db.execute(pragma)
+            return db
+
+    def _create(self, db: apsw.Connection) -> None:
+        with db:
+            db.execute(SCHEMA)
+            db.execute(QUERIES["create_installation"], {"writer": self._new_writer, "head": GENESIS})
+            db.pragma("application_id", APPLICATION_ID)
+            db.pragma("user_version", SCHEMA_VERSION)
+
+    def _write(
+        self,
+        header: bytes,
+        head: bytes,
+        sequence: int,
+        entries: Sequence[Written],
+        rows: Sequence[NewAccount | KeyRow],
+    ) -> None:
+        db = self._db
+        fence = {"sequence": sequence, "head": head, "writer": self._writer, "epoch": self._epoch}
+        db.execute(QUERIES["advance"], fence)
+        if db.changes() != 1:
+            raise FencedError(f"epoch {self._epoch} is over: another process has taken the store")
+        db.execute(QUERIES["append_batch"], {"sequence": sequence, "header": header})
+        for row in rows:
+            if isinstance(row, NewAccount):
+                db.execute(QUERIES["open_account"], row)
+            else:
+                key = row.key
+                db.execute(
+                    QUERIES["put_key"],
+                    (key.id, key.account, key.name, row.digest, key.masked, key.created_ns, key.revoked_ns),
+                )
+        db.executemany(QUERIES["append_entry"], [_entry_row(sequence, written) for written in entries])
+        self._write_state(entries)
+
+    def _write_state(self, entries: Sequence[Written]) -> None:
+        """Bring the tables that a start reads up to the entries."""
+        balances = {}
+        opened, ended = set(), set()
+        for entry, _, _ in entries:
+            if entry.account is not None:
+                balances[entry.account] = (entry.available_after, entry.held_after, entry.account_sequence)
+            if entry.kind == e.HOLD:
+                opened.add(entry.inference)
+            elif entry.kind in e.ENDINGS:
+                ended.add(entry.inference)
+        db = self._db
+        db.executemany(QUERIES["balance_account"], [(*balance, name) for name, balance in balances.items()])
+        if still_open := opened - ended:
+            db.executemany(QUERIES["open_hold"], [(inference,) for inference in still_open])
+        if ended := ended - opened:
+            before = db.total_changes()
+            db.executemany(QUERIES["end_hold"], [(inference,) for inference in ended])
+            if db.total_changes() - before != len(ended):
+                raise StoreUnavailableError("an ending has no open hold in the store")
+
+    def _open_holds(self) -> list[list[bytes]]:
+        holds: dict[str | None, list[bytes]] = {}
+        for (raw,) in self._db.execute(QUERIES["open_hold_entries"]):
+            holds.setdefault(decode_entry(raw).inference, []).append(raw)
+        return list(holds.values())
+
+    def _break(self, why: str) -> None:
+        self._broken = why
+        with contextlib.suppress(apsw.Error):
+            self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        with contextlib.suppress(apsw.Error):
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+
+def audit_file(path: Path) -> Report:
+    """Replay a store's books from its file alone, whoever else has it open.
+
+    Raises:
+        NotAStoreError: The file is no store of ours.
+    """
+    with _reading(path), contextlib.closing(_open_for_reading(path)) as db:
+        db.execute("BEGIN")
+        audit = Audit()
+        strays = _take_batches(db, audit)
+        accounts = {row[0]: (row[3], row[4], row[5]) for row in db.execute(QUERIES["all_accounts"])}
+        open_holds = {row[0] for row in db.execute(QUERIES["all_open_holds"])}
+        if strays:
+            audit.report.add(f"{strays} entries belong to no batch")
+        return audit.finish(accounts, open_holds)
+
+
+def _take_batches(db: apsw.Connection, audit: Audit) -> int:
+    """Feed the audit batch by batch; return how many entries belong to none."""
+    strays = 0
+    entries: Iterator[tuple[int, bytes]] = iter(db.execute(QUERIES["all_entries"]))
+    batch, raw = next(entries, (None, b""))
+    for sequence, header in db.execute(QUERIES["all_batches"]):
+        raws = []
+        while batch is not None and batch <= sequence:
+            if batch == sequence:
+                raws.append(raw)
+            else:
+                strays += 1
+            batch, raw = next(entries, (None, b""))
+        audit.take(header, raws)
+    while batch is not None:
+        strays += 1
+        batch, raw = next(entries, (None, b""))
+    return strays
+
+
+def _open_for_reading(path: Path) -> apsw.Connection:
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    db.set_busy_timeout(5000)
+    _check_version(db, path)
+    return db
+
+
+def _check_version(db: apsw.Connection, path: Path) -> None:
+    if db.pragma("application_id") != APPLICATION_ID:
+        raise NotAStoreError(f"{path} is not a Tallygate store")
+    if (version := db.pragma("user_version")) != SCHEMA_VERSION:
+        raise NotAStoreError(f"{path} has store version {version}; this program works with {SCHEMA_VERSION}")
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a store is opened or read into an error that names the file."""
+    try:
+        yield
+    except (apsw.Error, e.MalformedEntryError) as error:
+        raise NotAStoreError(f"{path} cannot be read as a store: {error}") from None
+
+
+def _entry_row(sequence: int, written: Written) -> tuple[object, ...]:
+    entry = written.entry
+    return (
+        sequence,
+        written.raw,
+        entry.kind,
+        entry.account,
+        entry.account_sequence,
+        entry.inference,
+        slot_of(entry),
+        entry.reference,
+    )
