@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.records import (
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         SendingEnd,
         Settlement,
     )
-    from tallygate.core.pricing import Price, Sheet, UpstreamRate
+    from tallygate.core.pricing import Sheet, UpstreamRate
     from tallygate.core.usage import Usage
 
 
@@ -122,6 +122,10 @@ class Answer(Protocol):
     def headers(self) -> Mapping[str, str]:
         """The headers, names in lower case."""
 
+    @property
+    def reference(self) -> str | None:
+        """The upstream's own id of this attempt."""
+
     async def read(self) -> bytes:
         """Return the body's bytes that have come, waiting for at least one; empty at its complete end."""
 
@@ -155,35 +159,34 @@ class Target(Protocol):
     def tokens_floor(self) -> int:
         """The least `max_tokens` that the upstream takes."""
 
-    async def send(self, body: bytes, *, fresh: bool = False) -> Answer:
-        """Send one attempt; raises the errors of `core.nodes`."""
+    @property
+    def bills_to_end(self) -> bool:
+        """Whether the upstream bills an answer to its end, also when we stop reading it."""
 
-    def report(self, *, out_for_s: float | None) -> None:
-        """Take this place out of the choice for so long (`inf`: for good), or mark it well with None."""
+    @property
+    def is_out(self) -> bool:
+        """Whether this place is left out of the choice now."""
+
+    @property
+    def is_out_for_good(self) -> bool:
+        """Whether it will not come back by itself."""
+
+    @property
+    def report(self) -> Callable[..., None]:
+        """Take this place out of the choice: `report(out_for_s=…)`, None marks it well."""
+
+    async def send(self, body: bytes, *, fresh: bool = False) -> Answer:
+        """Send one attempt; raises `core.nodes.SendingError`, as does reading its answer."""
 
 
 class Upstreams(Protocol):
     """All configured ways to reach the network."""
 
-    def models(self) -> Iterable[str]:
-        """Return the public ids that an upstream names or that are priced and reachable by `*`."""
+    def serves(self, model: str) -> bool:
+        """Return whether any upstream takes a model."""
 
     def targets(self, model: str) -> Sequence[tuple[Target, str]]:
         """Return the places to try for a model, best first, each with the model's name there."""
 
     def rate(self, upstream: str) -> UpstreamRate:
         """Return what an upstream bills, all zero for one that is not configured (any more)."""
-
-
-class ModelCard(NamedTuple):
-    """What a model is: its limits and the constants of its chat template."""
-
-    id: str
-    aliases: tuple[str, ...] = ()
-    context_length: int | None = None
-    output_tokens_max: int = 4096
-    output_tokens_default: int = 4096
-    template_tokens: int = 64
-    tools_tokens: int = 512
-    features: tuple[str, ...] = ()
-    price: Price | None = None

@@ -53,6 +53,7 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the pr
         param: The path of the offending place, such as `messages[3].content[1].type`.
         metadata: Further exact strings (402: `balance_usd`, `available_usd`, `required_usd`).
         retry_after_s: When a new try makes sense, in seconds.
+        inference: The id of the inference that it ended, from the hold on.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the pr
         param: str | None = None,
         metadata: Mapping[str, str] | None = None,
         retry_after_s: int | None = None,
+        inference: str | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -70,6 +72,7 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the pr
         self.param = param
         self.metadata = metadata
         self.retry_after_s = retry_after_s
+        self.inference = inference
 
 
 class InvariantBrokenError(Exception):

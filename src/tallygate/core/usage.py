@@ -55,8 +55,8 @@ class Tally:
         prompt_bytes: Bytes of the text that was asked.
         prompt_tokens_max: The bound that the hold was made for.
         choices: How many choices were asked for.
-        text_bytes: Bytes of answer text received from the upstream, reasoning and tool arguments included.
-        tokens: Tokens that the node itself told one by one; None until it has told any.
+        tokens: Tokens that the node itself told one by one.
+        untold_bytes: Bytes of answer text (reasoning and tool calls included) that came without per-token data.
         prompt_tokens: Prompt tokens that the node itself listed; None if it did not.
         report: The last usage object that the upstream sent.
     """
@@ -64,8 +64,8 @@ class Tally:
     prompt_bytes: int
     prompt_tokens_max: int
     choices: int = 1
-    text_bytes: int = 0
-    tokens: int | None = None
+    tokens: int = 0
+    untold_bytes: int = 0
     prompt_tokens: int | None = None
     report: Mapping[str, object] | None = None
 
@@ -80,29 +80,26 @@ class Tally:
 
     def counted(self, flags: Flag = Flag(0)) -> Usage:  # noqa: B008  (an immutable constant)
         """Return our own count, whatever was reported."""
-        prompt = self.prompt_tokens
-        if prompt is None or prompt == 0:
-            prompt = -(-self.prompt_bytes // BYTES_PER_TOKEN)
-        completion = -(-self.text_bytes // BYTES_PER_TOKEN) if self.tokens is None else self.tokens
+        prompt = self.prompt_tokens or _tokens_of(self.prompt_bytes)
+        completion = self.tokens + _tokens_of(self.untold_bytes)
         return Usage(min(max(prompt, 1), self.prompt_tokens_max), completion, flags | Flag.ESTIMATED)
 
     def _is_plausible(self, prompt: int, completion: int) -> bool:
-        if prompt == 0 or (completion == 0 and self.text_bytes):
+        if prompt == 0 or (self.prompt_tokens is not None and prompt != self.prompt_tokens):
             return False
-        if self.prompt_tokens is not None and prompt != self.prompt_tokens:
-            return False
-        unseen = _UNSEEN_TOKENS_PER_CHOICE * self.choices
-        if self.tokens is not None:
-            return self.tokens <= completion <= self.tokens + unseen
-        hidden = self._reasoning_tokens()
-        visible = completion - hidden if 0 <= hidden <= completion else completion
-        return self.text_bytes <= visible * _BYTES_PER_TOKEN_MAX and visible <= self.text_bytes + unseen
+        least = self.tokens + -(-self.untold_bytes // _BYTES_PER_TOKEN_MAX)
+        most = self.tokens + self.untold_bytes + _UNSEEN_TOKENS_PER_CHOICE * self.choices + self._reasoning_tokens()
+        return least <= completion <= most
 
     def _reasoning_tokens(self) -> int:
-        """Return the tokens that were reasoned but never shown, which bytes cannot account for."""
+        """Return the tokens that were reasoned and perhaps never shown, which bytes cannot account for."""
         details = (self.report or {}).get("completion_tokens_details")
         hidden = details.get("reasoning_tokens") if isinstance(details, dict) else None
         return hidden if _is_count(hidden) else 0
+
+
+def _tokens_of(text_bytes: int) -> int:
+    return -(-text_bytes // BYTES_PER_TOKEN)
 
 
 def _is_count(value: object) -> TypeIs[int]:

@@ -1,0 +1,44 @@
+"""A faithful simulated Gonka Network, to develop and test against without spending anything.
+
+A devnet is one simulated chain (accounts, blocks, inferences; amounts in ngonka) with any number of
+classic nodes, which take signed requests, and one Bearer gateway like the official `devshardctl`.
+All of them answer with a built-in, deterministic answerer. Every port has control routes under
+`/devnet/` to fund accounts, order faults, move the block clock and read the state.
+
+It is the gateway's independent check: signatures and addresses are verified by another library, and
+nothing of `tallygate.core`, `api`, `network` or `relay` is imported here. Where to look:
+
+- `network`: the whole, `Devnet` and `serve`; `settings`: what it is made of
+- `node`, `bearer`: the two personalities; `controls`: the routes under /devnet/
+- `verification`, `identity`: signatures and addresses; `chain`: accounts, blocks, debits
+- `calls`, `answerer`, `schema`, `tokens`: a request understood and answered (`Engine` is the seam)
+- `rendering`, `delivery`: an answer shown; `faults`: what goes wrong on order; `server`: HTTP
+
+Example:
+    async with Devnet(DevnetSettings(base_port=0, pace_ms=0)) as devnet:
+        url, address = devnet.nodes[0].url, devnet.nodes[0].address
+"""
+
+from tallygate.devnet.answerer import Ending, Engine, EngineEvent, Piece, Prompt
+from tallygate.devnet.calls import ChatCall, Message, Tool
+from tallygate.devnet.network import Devnet, NodeAddress, serve
+from tallygate.devnet.server import DevnetPortBusyError
+from tallygate.devnet.settings import DevnetSettings, NodeSettings, Scheme
+
+__all__ = [
+    "ChatCall",
+    "Devnet",
+    "DevnetPortBusyError",
+    "DevnetSettings",
+    "Ending",
+    "Engine",
+    "EngineEvent",
+    "Message",
+    "NodeAddress",
+    "NodeSettings",
+    "Piece",
+    "Prompt",
+    "Scheme",
+    "Tool",
+    "serve",
+]

@@ -1,0 +1,129 @@
+"""What leaves the gateway: the caller's request, bounded, in the bytes that are signed and sent.
+
+    max_tokens = max_completion_tokens
+               = min(max(asked or the model's default, the upstream's floor), the model's maximum)
+
+always written into the body, so that the hold covers whatever the network may do with it. The prompt's bound counts
+the bytes of the whole body, since no tokenizer makes more tokens than bytes: bytes outside ASCII three times and an
+escape from U+0080 on as nine (tokenizers normalise text first, which can lengthen it), plus what the model's chat
+template adds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tallygate.core.openai import ChatRequest
+
+TOKENS_PER_MESSAGE: Final = 16
+"""Role markers and separators around one message, with room to spare."""
+
+_LONG_ESCAPE: Final = re.compile(rb"\\u(?!00[0-7])")
+_NOT_ASCII: Final = bytes(range(0x80, 0x100))
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a model is: its limits, and the constants of its chat template.
+
+    Attributes:
+        id: The canonical id, as answers and prices name it.
+        aliases: Other ids that callers may use.
+        context_length: Prompt and answer together, in tokens; None where it is not known.
+        output_tokens_max: The most that one choice may have.
+        output_tokens_default: What a choice may have when the caller says nothing.
+        template_tokens: What the template adds to every prompt, at most.
+        tools_tokens: What it adds when tools are given, at most.
+        features: What the model can do beyond chat, such as `tools`.
+    """
+
+    id: str
+    aliases: tuple[str, ...] = ()
+    context_length: int | None = None
+    output_tokens_max: int = 4096
+    output_tokens_default: int = 4096
+    template_tokens: int = 64
+    tools_tokens: int = 512
+    features: tuple[str, ...] = ()
+
+
+def count_prompt_tokens_max(body: bytes, card: ModelCard, request: ChatRequest) -> int:
+    """Return the most prompt tokens that a body can have become on the upstream's bill."""
+    bound = len(body)
+    if not body.isascii():
+        bound += 2 * (bound - len(body.translate(None, _NOT_ASCII)))
+    if b"\\u" in body:
+        bound += 3 * len(_LONG_ESCAPE.findall(body))
+    bound += card.template_tokens + TOKENS_PER_MESSAGE * request.message_count
+    return bound + card.tools_tokens if request.has_tools else bound
+
+
+class Outgoing:
+    """One request, ready to be written for any upstream.
+
+    Args:
+        request: What the caller asked.
+        card: The model that was asked.
+        temperature: What is sent when the caller named none; None sends none.
+    """
+
+    def __init__(self, request: ChatRequest, card: ModelCard, temperature: float | None) -> None:
+        self._request = request
+        self._card = card
+        self._temperature = temperature if "temperature" not in request.members else None
+        self._tails: dict[int, bytes] = {}
+
+    def tokens_max(self, floor: int) -> int:
+        """Return the bound of one choice at an upstream with this floor."""
+        card = self._card
+        return min(max(self._request.max_tokens or card.output_tokens_default, floor), card.output_tokens_max)
+
+    def body(self, name: str, floor: int) -> bytes:
+        """Return the bytes to sign and send to an upstream that calls the model `name`."""
+        tokens_max = self.tokens_max(floor)
+        tail = self._tails.get(tokens_max)
+        if tail is None:
+            tail = self._tails[tokens_max] = self._render(tokens_max)
+        return b'{"model":' + _encode(name) + b"," + tail
+
+    def bounds(self, places: Mapping[str, int]) -> tuple[int, int]:
+        """Return the prompt and completion bounds that hold wherever the request is sent.
+
+        Args:
+            places: The model's name at each upstream that may be tried, and that upstream's floor.
+        """
+        prompt = completion = 0
+        for name, floor in places.items():
+            prompt = max(prompt, count_prompt_tokens_max(self.body(name, floor), self._card, self._request))
+            completion = max(completion, self.tokens_max(floor) * self._request.choices)
+        return prompt, completion
+
+    def changes(self, floor: int) -> str:
+        """Return what was changed or added, as the response header lists it."""
+        changes = []
+        if (tokens_max := self.tokens_max(floor)) != self._request.max_tokens:
+            changes.append(f"max_tokens={tokens_max}")
+        if self._temperature is not None:
+            changes.append(f"temperature={self._temperature:g}")
+        return ", ".join(changes)
+
+    def _render(self, tokens_max: int) -> bytes:
+        request = self._request
+        members: dict[str, object] = dict(request.members)
+        if self._temperature is not None:
+            members["temperature"] = self._temperature
+        members["max_tokens"] = members["max_completion_tokens"] = tokens_max
+        if request.choices > 1:
+            members["n"] = request.choices
+        if request.stream:
+            members["stream"] = True
+            members["stream_options"] = {"include_usage": True}
+        return _encode(members)[1:]

@@ -1,0 +1,147 @@
+"""The life of one paid call, as a table.
+
+    RECEIVED -> HELD -> SENT -> STREAMING -> SETTLED | VOIDED          (EXPIRED: found by a later start, without owner)
+
+Everything that can happen to a call (a caller who leaves, a node that dies, a store that fails) is an event in
+this table and nothing else; the code that does I/O asks the table what it means for the money. What is not in the
+table cannot happen, and is a defect if it does. The table in `ARCHITECTURE.md` is drawn from this one.
+
+"First byte" is the first byte of an upstream's body. Until then a failed sending may be tried elsewhere under the
+same hold; from then on it may not.
+
+Known weak spot: a caller that leaves is always cut and estimated; draining what the upstream bills anyway is to come.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, NamedTuple
+
+from tallygate.core.errors import InvariantBrokenError
+
+
+class State(Enum):
+    """Where a call is."""
+
+    RECEIVED = "received"
+    HELD = "held"
+    SENT = "sent"
+    STREAMING = "streaming"
+    SETTLED = "settled"
+    VOIDED = "voided"
+    EXPIRED = "expired"
+
+
+class Event(Enum):
+    """What can happen to a call."""
+
+    REFUSED = "bad request, bad key, no funds, over a limit"
+    HOLD_TAKEN = "the hold is durable"
+    DISPATCHED = "the request goes to a node"
+    TRY_FAILED = "fails before the first byte, the retry table allows another try"
+    NO_TRY_LEFT = "fails before the first byte, no retry left or none allowed"
+    FIRST_BYTE = "the first byte of the answer's body"
+    COMPLETED = "the answer is complete"
+    UNUSABLE = "unstreamed answer truncated, garbage, or 200 with an error; a stream that fails before any choice"
+    DIED = "the stream dies: ends without [DONE], or with an error event"
+    CALLER_LEFT = "the caller leaves"
+    STORE_FAILED = "a commit fails (disk full, fsync error)"
+    OWNER_GONE = "a later start finds the hold without an owner"
+
+
+class Money(Enum):
+    """What an event means for the money."""
+
+    NOTHING = "nothing is held, nothing is charged"
+    HOLD = "the most that the call can cost is set aside"
+    KEEP = "the same hold"
+    SETTLE_REPORTED = "reported usage if it can be true, else our count, `estimated`; never above the hold"
+    SETTLE_COUNTED = "prompt + tokens received from the node, `estimated`; never above the hold"
+    VOID = "all of the hold is given back; a possible bill stays with the operator"
+    LEAVE = "the hold stays open; it expires at the next start"
+    EXPIRE = "given back, the possible cost to `cost/unpaid`; or the prompt is charged (`after_crash`)"
+
+
+class Transition(NamedTuple):
+    """One row: where the call goes, what the money does, what the caller sees."""
+
+    state: State
+    money: Money
+    caller: str
+
+
+TABLE: Final[dict[tuple[State, Event], Transition]] = {
+    (State.RECEIVED, Event.REFUSED): Transition(State.RECEIVED, Money.NOTHING, "4xx in OpenAI's shape"),
+    (State.RECEIVED, Event.HOLD_TAKEN): Transition(State.HELD, Money.HOLD, ""),
+    (State.RECEIVED, Event.STORE_FAILED): Transition(State.RECEIVED, Money.LEAVE, "503 `store_unavailable`"),
+    (State.HELD, Event.DISPATCHED): Transition(State.SENT, Money.KEEP, ""),
+    (State.HELD, Event.CALLER_LEFT): Transition(State.VOIDED, Money.VOID, "gone"),
+    (State.SENT, Event.TRY_FAILED): Transition(State.SENT, Money.KEEP, "nothing"),
+    (State.SENT, Event.NO_TRY_LEFT): Transition(State.VOIDED, Money.VOID, "400, 502, 503 or 504 by the retry table"),
+    (State.SENT, Event.FIRST_BYTE): Transition(State.STREAMING, Money.KEEP, ""),
+    (State.SENT, Event.CALLER_LEFT): Transition(State.SETTLED, Money.SETTLE_COUNTED, "gone"),
+    (State.STREAMING, Event.COMPLETED): Transition(
+        State.SETTLED, Money.SETTLE_REPORTED, "usage and cost, then the end"
+    ),
+    (State.STREAMING, Event.UNUSABLE): Transition(State.VOIDED, Money.VOID, "502 `upstream_error`"),
+    (State.STREAMING, Event.DIED): Transition(
+        State.SETTLED, Money.SETTLE_REPORTED, "error event with the partial usage, then the end"
+    ),
+    (State.STREAMING, Event.CALLER_LEFT): Transition(State.SETTLED, Money.SETTLE_COUNTED, "gone"),
+    **{
+        (state, Event.STORE_FAILED): Transition(
+            state, Money.LEAVE, "stream: error event, no usage, no [DONE]; JSON: 503 `store_unavailable`"
+        )
+        for state in (State.HELD, State.SENT, State.STREAMING)
+    },
+    **{
+        (state, Event.OWNER_GONE): Transition(State.EXPIRED, Money.EXPIRE, "connection lost")
+        for state in (State.HELD, State.SENT, State.STREAMING)
+    },
+}
+
+OPEN: Final = frozenset({State.HELD, State.SENT, State.STREAMING})
+"""The states in which money is set aside."""
+
+
+class Inference:
+    """Where one call is in the table.
+
+    Args:
+        id: The id that we minted for it, `chatcmpl-…`.
+    """
+
+    __slots__ = ("id", "state")
+
+    def __init__(self, inference_id: str) -> None:
+        self.id = inference_id
+        self.state = State.RECEIVED
+
+    @property
+    def is_open(self) -> bool:
+        """Whether money is set aside for it."""
+        return self.state in OPEN
+
+    def means(self, event: Event) -> Money:
+        """Return what an event would mean for the money.
+
+        Raises:
+            InvariantBrokenError: The table has no such row.
+        """
+        return self._transition(event).money
+
+    def on(self, event: Event) -> Money:
+        """Take an event, once what it means for the money is done, and return that.
+
+        Raises:
+            InvariantBrokenError: The table has no such row.
+        """
+        transition = self._transition(event)
+        self.state = transition.state
+        return transition.money
+
+    def _transition(self, event: Event) -> Transition:
+        transition = TABLE.get((self.state, event))
+        if transition is None:
+            raise InvariantBrokenError(f"{event.name} cannot happen to a call that is {self.state.value}")
+        return transition

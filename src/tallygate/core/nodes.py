@@ -1,0 +1,232 @@
+"""What a failed sending means: may it be tried elsewhere, can it have cost something, whose fault is it?
+
+This is the retry table. It is law because nothing upstream is idempotent: every sending that a node has accepted
+is a new charge to the operator. So a sending is repeated freely only where the node provably did not take it, and
+at most once where it may have.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+from tallygate.core.errors import Code, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+INFINITY_S: Final = float("inf")
+
+
+class Retry(Enum):
+    """Where a failed sending may be tried again, if at all."""
+
+    NODE = "the next node or upstream"
+    RISKY = "once, at the next node or upstream: it may have cost something"
+    FRESH = "once, on a fresh connection to the same place: it may have cost something"
+    UPSTREAM = "no other node of this upstream, but the next upstream"
+    NEVER = "never"
+
+
+class Failure(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        retry: Where it may be tried again.
+        code: What the caller is told if it is not.
+        charged: Whether the network may have billed it.
+        out_for_s: For how long the place is left out of the choice; 0 leaves it in.
+        detail: What happened, for the operator's log; never a caller's text.
+        alarm: Whether the operator has to do something.
+        message: What the upstream said of the caller's request, for the caller (only with `upstream_rejected`).
+        retry_after_s: When the upstream asked to be tried again.
+    """
+
+    retry: Retry
+    code: Code
+    charged: bool = False
+    out_for_s: float = 0.0
+    detail: str = ""
+    alarm: bool = False
+    message: str | None = None
+    retry_after_s: int | None = None
+
+
+class SendingError(Exception):
+    """A sending failed on its way; `failure` is its row of the table."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail)
+        self.failure = failure
+
+
+_NETWORK_WORDS: Final = re.compile(
+    r"""Authorization\ is\ required | Unable\ to\ validate\ request\ against\ PubKey | Transfer\ Agent\ not\ allowed
+    | rpc\ error:\ code\ =\ \w+\ desc\ =\ account\ not\ found | Insufficient\ balance
+    | inference\ requests\ are\ restricted
+    | (signature|Request\ timestamp)\ is\ (too\ old|in\ the\ future) | model\ not\ found | no\ executors\ available
+    | model\ "[\w./-]{1,128}"\ requires\ an(\ admin)?\ API\ key | (in|un)?valid\ api\ key""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+_AVOID_S: Final = 5.0
+"""How long a place that could not be reached, or was full, is left out while others can be tried."""
+
+UNREACHED: Final = Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=_AVOID_S, detail="could not be reached")
+LOST_ON_REUSE: Final = Failure(Retry.FRESH, Code.UPSTREAM_ERROR, charged=True, detail="reset on a reused connection")
+LOST: Final = Failure(Retry.RISKY, Code.UPSTREAM_ERROR, charged=True, out_for_s=_AVOID_S, detail="connection lost")
+SILENT: Final = Failure(Retry.RISKY, Code.UPSTREAM_TIMEOUT, charged=True, out_for_s=_AVOID_S, detail="no first byte")
+GARBLED: Final = Failure(Retry.NEVER, Code.UPSTREAM_ERROR, charged=True, detail="answer is not HTTP")
+UNUSABLE: Final = Failure(Retry.NEVER, Code.UPSTREAM_ERROR, charged=True, detail="answer is truncated or not a chat")
+
+
+def judge_status(status: int, headers: Mapping[str, str], body: bytes, *, signed: bool) -> Failure:
+    """Return the row for an answer whose status is not 200.
+
+    Args:
+        status: The HTTP status.
+        headers: The answer's headers, names in lower case.
+        body: The beginning of its body.
+        signed: Whether the place is a Gonka node (else a Bearer upstream, which races nodes by itself).
+    """
+    said = upstream_message(body)
+    detail = f"status {status}"
+    if 300 <= status < 400:
+        return _misconfigured(f"{detail}: moved; redirects are never followed")
+    if status in _JUDGES:
+        return _JUDGES[status](said, headers, signed)
+    if 400 <= status < 500:
+        return _misconfigured(detail)
+    return _broken(detail, signed=signed)
+
+
+def upstream_message(body: bytes) -> str:
+    """Return what an error body says: nodes write `{"error": text}`, gateways `{"error": {"message": text}}`."""
+    try:
+        error = msgspec.json.decode(body)["error"]
+        text = error["message"] if isinstance(error, dict) else error
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
+        text = body[:300].decode("utf-8", "replace")
+    return re.sub(r"[\x00-\x1f\x7f]+", " ", str(text)).strip()[:500]
+
+
+def retry_after(headers: Mapping[str, str]) -> int | None:
+    """Return an upstream's `Retry-After` in whole seconds, kept between 1 and 120."""
+    value = headers.get("retry-after", "")
+    return min(max(int(value), 1), 120) if value.isascii() and value.isdigit() else None
+
+
+def _misconfigured(detail: str) -> Failure:
+    return Failure(Retry.UPSTREAM, Code.UPSTREAM_MISCONFIGURED, out_for_s=_AVOID_S, detail=detail, alarm=True)
+
+
+def _broken(detail: str, *, signed: bool) -> Failure:
+    # A Bearer upstream races nodes by itself, so its next answer comes from another node: it stays in the choice.
+    out_for_s = _AVOID_S if signed else 0.0
+    return Failure(Retry.RISKY, Code.UPSTREAM_ERROR, charged=True, out_for_s=out_for_s, detail=detail)
+
+
+def _known(said: str) -> str:
+    """Return an upstream's words if they are the network's own, for the log; other words might be a caller's."""
+    return said if _NETWORK_WORDS.match(said) else "(words withheld)"
+
+
+def _rejected(said: str, *, charged: bool = False) -> Failure:
+    return Failure(Retry.NEVER, Code.UPSTREAM_REJECTED, charged=charged, detail="rejected the request", message=said)
+
+
+def _judge_400(said: str, _: Mapping[str, str], signed: bool) -> Failure:
+    lowered = said.lower()
+    if signed and ("signature is" in lowered or "timestamp is" in lowered):
+        return Failure(Retry.NODE, Code.UPSTREAM_ERROR, out_for_s=_AVOID_S, detail="clock: " + _known(said))
+    if signed and "authkey has already been used" in lowered:
+        return Failure(Retry.NODE, Code.UPSTREAM_ERROR, detail="signature was seen before")
+    # A node records the inference before the engine refuses it, and charges about one token.
+    return _rejected(said, charged=signed and said.startswith("Inference node response"))
+
+
+def _judge_422(said: str, _: Mapping[str, str], signed: bool) -> Failure:
+    return _rejected(said, charged=signed)
+
+
+def _judge_413(said: str, _: Mapping[str, str], __: bool) -> Failure:
+    return _rejected(said)
+
+
+def _judge_key(said: str, _: Mapping[str, str], __: bool) -> Failure:
+    return _misconfigured("does not accept our credentials or has no funds for us: " + _known(said))
+
+
+def _judge_403(said: str, _: Mapping[str, str], signed: bool) -> Failure:
+    if signed and "transfer agent not allowed" in said.lower():
+        return Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=300.0, detail=_known(said))
+    return _misconfigured("refuses us: " + _known(said))
+
+
+def _judge_404(said: str, _: Mapping[str, str], __: bool) -> Failure:
+    return Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=_AVOID_S, detail="model not there: " + _known(said))
+
+
+def _judge_410(_: str, __: Mapping[str, str], signed: bool) -> Failure:
+    detail = 'this node speaks devshard; use kind = "openai"' if signed else "gone"
+    return Failure(Retry.NODE, Code.UPSTREAM_MISCONFIGURED, out_for_s=INFINITY_S, detail=detail, alarm=True)
+
+
+def _judge_429(said: str, headers: Mapping[str, str], __: bool) -> Failure:
+    if "insufficient_quota" in said:
+        return _judge_key(said, headers, __)
+    wait_s = retry_after(headers)
+    out_for_s = float(wait_s or _AVOID_S)
+    return Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=out_for_s, detail="full", retry_after_s=wait_s)
+
+
+def _judge_500(said: str, _: Mapping[str, str], signed: bool) -> Failure:
+    if signed and said.startswith("rpc error") and "NotFound" in said:
+        return _misconfigured("does not know our wallet or its public key: " + _known(said))
+    return _broken("status 500", signed=signed)
+
+
+def _judge_503(_: str, headers: Mapping[str, str], __: bool) -> Failure:
+    wait_s = retry_after(headers)
+    return Failure(
+        Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=_AVOID_S, detail="not available", retry_after_s=wait_s
+    )
+
+
+_JUDGES: Final = {
+    400: _judge_400,
+    401: _judge_key,
+    402: _judge_key,
+    403: _judge_403,
+    404: _judge_404,
+    410: _judge_410,
+    413: _judge_413,
+    422: _judge_422,
+    429: _judge_429,
+    500: _judge_500,
+    503: _judge_503,
+}
+
+
+_MESSAGES: Final = {
+    Code.UPSTREAM_REJECTED: "The network rejected this request.",
+    Code.UPSTREAM_ERROR: "The network's answer could not be used; nothing was charged.",
+    Code.UPSTREAM_MISCONFIGURED: "The gateway's access to the network is not in order; its operator has been told.",
+    Code.UPSTREAM_TIMEOUT: "The network did not answer in time; nothing was charged.",
+    Code.UPSTREAM_INTERRUPTED: "The network broke the answer off; what had come until then was charged.",
+    Code.NETWORK_UNAVAILABLE: "No node of the network could take this call; nothing was charged.",
+}
+
+
+def refusal_of(failure: Failure, inference: str | None = None) -> Refusal:
+    """Return what the caller is told of a failure that was not mended by another try."""
+    message = _MESSAGES[failure.code]
+    if failure.message:
+        message = f"{message} It says: {failure.message}"
+    wait_s = failure.retry_after_s
+    if failure.code is Code.NETWORK_UNAVAILABLE and wait_s is None:
+        wait_s = int(_AVOID_S)
+    return Refusal(failure.code, message, retry_after_s=wait_s, inference=inference)

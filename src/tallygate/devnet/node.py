@@ -1,0 +1,255 @@
+"""The "classic" personality: a Gonka node that takes signed requests, as nodes did up to v0.2.13.
+
+Order of checks and words of errors are the protocol's. What is not here: signature arithmetic
+(`verification`), money (`chain`), text (`answerer`), wrong behaviour (`faults`).
+"""
+
+import base64
+import datetime as dt
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tallygate.devnet.answerer import Engine
+from tallygate.devnet.calls import (
+    CallError,
+    ChatCall,
+    build_call,
+    parse_object,
+    read_max_tokens,
+    read_model,
+    require_messages,
+)
+from tallygate.devnet.chain import NS_PER_S, Account, Chain
+from tallygate.devnet.controls import CONTROL_PREFIX, Controls
+from tallygate.devnet.delivery import Delivery
+from tallygate.devnet.faults import AnswerFault, FaultBook, FaultOrder, Passage
+from tallygate.devnet.identity import Identity, is_address
+from tallygate.devnet.rendering import Manner, Rendering, encode_json
+from tallygate.devnet.server import Exchange, Reply, Request
+from tallygate.devnet.settings import DevnetSettings, NodeSettings, Scheme
+from tallygate.devnet.verification import (
+    RefusedError,
+    ReplayGuard,
+    build_signed_bytes,
+    check_signature,
+    check_timestamp,
+    find_published_account,
+    parse_timestamp,
+)
+
+CHAT_PATH = "/v1/chat/completions"
+DEFAULT_MAX_TOKENS = 5000  # what nodes put in where a request says nothing
+MAX_TOKENS_CAP = 1_000_000  # above it the chain refuses an inference
+CONTEXT_LENGTH = 131_072
+DEPRECATED_ROUTES = frozenset({("POST", CHAT_PATH), ("POST", "/v1/completions"), ("GET", CHAT_PATH)})
+FAULT_MESSAGES = {
+    308: "moved permanently",
+    400: "Inference node response with an error. code = 400. error = simulated rejection.",
+    401: "Unable to validate request against PubKey:invalid signature",
+    402: "Insufficient balance",
+    403: "Transfer Agent not allowed",
+    404: "model not found",
+    422: "Inference node response with an error. code = 422. error = simulated rejection.",
+    429: "Transfer Agent capacity reached. Try another TA from {url}/v1/epochs/current/participants",
+    500: "runtime error: invalid memory address or nil pointer dereference: panic",
+    503: "no executors available for model",
+}
+NGINX_PAGE = "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n"
+
+
+class Node:
+    """One node: its routes, its memory of used signatures, its faults."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        world: DevnetSettings,
+        identity: Identity,
+        chain: Chain,
+        engine: Engine,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self.url = ""  # known when the port is
+        self.address = identity.address
+        self.scheme = settings.scheme
+        self._settings = settings
+        self._world = world
+        self._identity = identity
+        self._chain = chain
+        self._engine = engine
+        self._now_ns = now_ns
+        self._replays = ReplayGuard()
+        self.faults = FaultBook(world.stall_limit_s)
+        self._controls = Controls(chain, self.faults, self.address, settings.scheme)
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answers one request."""
+        request = exchange.request
+        route = (request.method, request.path)
+        if request.path.startswith(CONTROL_PREFIX):
+            await exchange.reply(self._controls.answer(request))
+        elif self.scheme is Scheme.DEPRECATED and route in DEPRECATED_ROUTES:
+            await exchange.reply(_deprecated())
+        elif route == ("POST", CHAT_PATH):
+            await self._chat(exchange)
+        else:
+            await exchange.reply(self._look_up(request))
+
+    def refuse(self, status: int, message: str) -> Reply:
+        """Words an error as a node does."""
+        return _reply(status, {"error": message})
+
+    def fault_reply(self, status: int, order: FaultOrder) -> Reply:
+        """Gives the reply that a node, or the proxy before it, has for a status."""
+        headers = {} if order.retry_after_s is None else {"retry-after": str(order.retry_after_s)}
+        if status == 410:
+            return _deprecated()
+        if status == 502:
+            page = NGINX_PAGE.format("502 Bad Gateway") + "</body>\r\n</html>\r\n"
+            return Reply(502, page.encode("ascii"), "text/html", headers)
+        if status == 308:
+            headers["location"] = order.location
+        message = order.message or FAULT_MESSAGES[status].replace("{url}", self.url)
+        return _reply(status, {"error": message}, headers)
+
+    # Chat.
+
+    async def _chat(self, exchange: Exchange) -> None:
+        fault = self.faults.take_arrival()
+        if fault and await fault.arrive(exchange, self.fault_reply) is Passage.ANSWERED:
+            return
+        try:
+            call, account = self._accept(exchange.request)
+        except RefusedError as error:
+            await exchange.reply(self.refuse(error.status, error.message))
+            return
+        await self._serve(exchange, call, account)
+
+    def _accept(self, request: Request) -> tuple[ChatCall, Account]:
+        """Makes every check before an inference begins, in a node's order.
+
+        Raises:
+            RefusedError: One of them failed.
+        """
+        fields = _read_request(request.body)  # row 2
+        authorization = request.headers.get("authorization", "")
+        if not authorization:
+            raise RefusedError(401, "Authorization is required")  # row 4
+        if not read_model(fields):
+            raise RefusedError(400, "No model specified")  # row 5
+        try:
+            call = build_call(fields, DEFAULT_MAX_TOKENS, MAX_TOKENS_CAP)
+        except CallError as error:
+            raise RefusedError(400, str(error)) from error  # row 7
+        requester = request.headers.get("x-requester-address", "")
+        account, public_key = find_published_account(self._chain, requester)  # row 8
+        timestamp_ns = parse_timestamp(request.headers.get("x-timestamp", ""))
+        signed = build_signed_bytes(self.scheme, request.body, timestamp_ns, self.address)
+        check_signature(public_key, signed, authorization)  # row 9
+        if call.model not in self._world.models:
+            raise RefusedError(404, "model not found")  # row 10
+        self._check_balance(call, account)  # row 11
+        block = self._chain.clock.latest()
+        check_timestamp(timestamp_ns, block)  # row 12
+        self._replays.check(authorization, block)  # row 13
+        return call, account
+
+    def _check_balance(self, call: ChatCall, account: Account) -> None:
+        """Compares the balance with the prompt's bytes and `max_tokens` alone, as nodes do."""
+        prompt_bytes = sum(len(message.text.encode()) + 1 for message in call.messages)
+        max_tokens = read_max_tokens(call.fields, "max_tokens") or DEFAULT_MAX_TOKENS
+        if account.balance_ngonka < (prompt_bytes + max_tokens) * self._chain.price_ngonka:
+            raise RefusedError(402, "Insufficient balance")
+
+    async def _serve(self, exchange: Exchange, call: ChatCall, account: Account) -> None:
+        inference_id = exchange.request.headers["authorization"]
+        inference = self._chain.start(inference_id, account.address, self.address, call.model)
+        rendering = Rendering(
+            inference_id,
+            self._now_ns() // NS_PER_S,
+            call.model,
+            Manner.CLASSIC,
+            self._settings.return_token_ids,
+        )
+        fault = self.faults.take_answer() or AnswerFault(FaultOrder("none"), 0)
+        opening = Reply(200, b"", "text/event-stream")
+        await Delivery(exchange, call, rendering, fault, opening).run(self._engine, self._chain, inference)
+
+    # Look-ups.
+
+    def _look_up(self, request: Request) -> Reply:
+        if request.method != "GET":
+            return self.refuse(404, "Not Found")
+        match request.path:
+            case "/v1/status":
+                return _reply(200, {"status": "ok"})
+            case "/v1/identity":
+                return self._show_identity()
+            case "/v1/models":
+                return self._show_models()
+        prefix, _, address = request.path.rpartition("/")
+        if prefix == "/v2/accounts":
+            return self._show_account(address)
+        return self.refuse(404, "Not Found")
+
+    def _show_identity(self) -> Reply:
+        block = self._chain.clock.latest()
+        seconds = dt.timedelta(seconds=block.time_ns // NS_PER_S)
+        time = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + seconds
+        data = {
+            "address": self.address,
+            "block": block.height,
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        signature = self._identity.sign(encode_json(data, Manner.CLASSIC))
+        return _reply(200, {"data": data, "signature": signature})
+
+    def _show_models(self) -> Reply:
+        data = [
+            {
+                "object": "model",
+                "id": model,
+                "hugging_face_id": model,
+                "name": model.rpartition("/")[2],
+                "created": 1_770_000_000,
+                "input_modalities": ["text"],
+                "output_modalities": ["text"],
+                "context_length": CONTEXT_LENGTH,
+                "max_output_length": CONTEXT_LENGTH,
+            }
+            for model in self._world.models
+        ]
+        return _reply(200, {"object": "list", "data": data})
+
+    def _show_account(self, address: str) -> Reply:
+        if not is_address(address):
+            return self.refuse(400, "invalid address")
+        try:
+            account, public_key = find_published_account(self._chain, address)
+        except RefusedError as error:
+            return self.refuse(404, error.message.rpartition("desc = ")[2])
+        shown = base64.b64encode(public_key).decode("ascii")
+        return _reply(200, {"pubkey": shown, "balance": account.balance_ngonka, "denom": "ngonka"})
+
+
+def _read_request(body: bytes) -> dict[str, Any]:
+    try:
+        fields = parse_object(body)
+        read_model(fields)
+        require_messages(fields)
+    except CallError as error:
+        missing = str(error) == "messages is required"
+        message = str(error) if missing else f"invalid chat completion request: {error}"
+        raise RefusedError(400, message) from error
+    return fields
+
+
+def _deprecated() -> Reply:
+    headers = {"Deprecation": "true", "Link": '</devshard/{version}>; rel="successor-version"'}
+    message = "classic inference is deprecated; use devshard"
+    return _reply(410, {"error": "deprecated", "message": message}, headers)
+
+
+def _reply(status: int, value: object, headers: dict[str, str] | None = None) -> Reply:
+    return Reply(status, json.dumps(value).encode("ascii"), headers=headers or {})

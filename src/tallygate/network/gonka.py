@@ -1,0 +1,109 @@
+"""An upstream of kind `gonka`: classic nodes, to which every request is signed with the operator's wallet.
+
+What is signed are the very bytes that are sent. A signature is the inference's id on the chain and works once, so
+every sending has a fresh timestamp, larger than any before. The headers that only nodes send one another
+(transfer address, inference id, seed) are never sent; a caller's headers are never forwarded.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+from tallygate.core.signing import sign_request
+from tallygate.network.pool import Health
+from tallygate.network.sending import SentAnswer, send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tallygate.config import NodeSettings
+    from tallygate.core.pricing import UpstreamRate
+    from tallygate.core.signing import RequestTimestamps, Scheme, SigningKey
+    from tallygate.network.client import HttpClient
+
+
+class GonkaNode:
+    """One node as a place to send to; the wallets take turns."""
+
+    signed = True
+
+    def __init__(self, upstream: GonkaUpstream, node: NodeSettings, now_s: Callable[[], float]) -> None:
+        self.upstream = upstream.name
+        self.node: str | None = node.address
+        self.rate = upstream.rate
+        self.tokens_floor = upstream.tokens_floor
+        self.bills_to_end = upstream.bills_to_end
+        self._upstream = upstream
+        self._address = node.address
+        self._origin = node.origin
+        self._path = node.base_path + b"/v1/chat/completions"
+        self._health = Health(now_s)
+        self.report = self._health.report
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it is left out now."""
+        return self._health.is_out
+
+    @property
+    def is_out_for_good(self) -> bool:
+        """Whether it will not come back by itself."""
+        return self._health.is_out_for_good
+
+    async def send(self, body: bytes, *, fresh: bool = False) -> SentAnswer:
+        """Sign the body and send it; raises `SendingError`."""
+        upstream = self._upstream
+        key = upstream.next_wallet()
+        timestamp_ns = upstream.timestamps.next()
+        signature = sign_request(key, upstream.scheme, body, timestamp_ns, self._address)
+        headers = (
+            f"Content-Type: application/json\r\nAuthorization: {signature}\r\n"
+            f"X-Requester-Address: {key.address}\r\nX-Timestamp: {timestamp_ns}\r\n"
+        )
+        client = upstream.client
+        return await send(client, self._origin, self._path, headers.encode(), body, fresh=fresh, reference=signature)
+
+
+class GonkaUpstream:
+    """The nodes of one configured upstream, and the wallets that pay them."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        models: Mapping[str, str] | None,
+        priority: int,
+        weight: int,
+        rate: UpstreamRate,
+        tokens_floor: int,
+        bills_to_end: bool,
+        wallets: Sequence[SigningKey],
+        scheme: Scheme,
+        nodes: Sequence[NodeSettings],
+        client: HttpClient,
+        timestamps: RequestTimestamps,
+        now_s: Callable[[], float],
+    ) -> None:
+        self.name, self.models, self.priority, self.weight, self.rate = name, models, priority, weight, rate
+        self.tokens_floor, self.bills_to_end = tokens_floor, bills_to_end
+        self.scheme = scheme
+        self.client = client
+        self.timestamps = timestamps
+        self._wallets = wallets
+        self._turn = count()
+        self._wallet_turn = count()
+        self._nodes = [GonkaNode(self, node, now_s) for node in nodes]
+
+    def next_wallet(self) -> SigningKey:
+        """Return the wallet whose turn it is."""
+        return self._wallets[next(self._wallet_turn) % len(self._wallets)]
+
+    def targets(self) -> Sequence[GonkaNode]:
+        """Return the nodes, beginning with the one whose turn it is."""
+        start = next(self._turn) % len(self._nodes)
+        return self._nodes[start:] + self._nodes[:start]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.client.close()

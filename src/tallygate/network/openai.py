@@ -1,0 +1,79 @@
+"""An upstream of kind `openai`: anything that speaks OpenAI's chat API behind a Bearer key.
+
+This is how today's mainnet is reached: the network's own gateway program, a broker, or any inference engine. Such
+an upstream races the network's nodes by itself, so a second try at the same place is a try at another node.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tallygate.network.pool import Health
+from tallygate.network.sending import SentAnswer, send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tallygate.config import Secret
+    from tallygate.core.pricing import UpstreamRate
+    from tallygate.network.client import HttpClient
+    from tallygate.network.origin import Origin
+
+
+class BearerUpstream:
+    """One Bearer upstream, which is also its only place to send to."""
+
+    signed = False
+    node = None
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        models: Mapping[str, str] | None,
+        priority: int,
+        weight: int,
+        rate: UpstreamRate,
+        tokens_floor: int,
+        bills_to_end: bool,
+        origin: Origin,
+        base_path: bytes,
+        api_key: Secret | None,
+        client: HttpClient,
+        now_s: Callable[[], float],
+    ) -> None:
+        self.name = self.upstream = name
+        self.models, self.priority, self.weight, self.rate = models, priority, weight, rate
+        self.tokens_floor, self.bills_to_end = tokens_floor, bills_to_end
+        self._client = client
+        self._origin = origin
+        self._path = base_path + b"/chat/completions"
+        authorization = "" if api_key is None else f"Authorization: Bearer {api_key.reveal()}\r\n"
+        self._headers = f"Content-Type: application/json\r\n{authorization}".encode()
+        self._health = Health(now_s)
+        self.report = self._health.report
+
+    def __repr__(self) -> str:
+        return f"<BearerUpstream {self.name} at {self._origin}>"
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it is left out now."""
+        return self._health.is_out
+
+    @property
+    def is_out_for_good(self) -> bool:
+        """Whether it will not come back by itself."""
+        return self._health.is_out_for_good
+
+    async def send(self, body: bytes, *, fresh: bool = False) -> SentAnswer:
+        """Send the body with our key; raises `SendingError`."""
+        return await send(self._client, self._origin, self._path, self._headers, body, fresh=fresh)
+
+    def targets(self) -> Sequence[BearerUpstream]:
+        """Return this place, twice: the second try reaches another node."""
+        return (self, self)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()

@@ -1,0 +1,148 @@
+"""Which place an inference is sent to, and which are left out for now.
+
+Upstreams are tried in the order of their priority; among equals, the first is drawn by weight, and the nodes of one
+upstream take turns. A place that has just failed is left out for as long as the retry table says. If that leaves
+none, those that may still come back are tried anyway: a wrong guess about health must not refuse a paying caller.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from tallygate.core.nodes import INFINITY_S
+from tallygate.core.pricing import UpstreamRate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from tallygate.ports import Target
+
+
+class Upstream(Protocol):
+    """One configured way to reach the network."""
+
+    @property
+    def name(self) -> str:
+        """Its configured name."""
+
+    @property
+    def models(self) -> Mapping[str, str] | None:
+        """Its names for our model ids; None when it takes every id as it is."""
+
+    @property
+    def priority(self) -> int:
+        """Lower is tried first."""
+
+    @property
+    def weight(self) -> int:
+        """Its share among upstreams of the same priority."""
+
+    @property
+    def rate(self) -> UpstreamRate:
+        """What it bills."""
+
+    def targets(self) -> Sequence[Target]:
+        """Return its places in the order in which to try them now."""
+
+    async def close(self) -> None:
+        """Close its connections."""
+
+
+class Health:
+    """For how long a place is left out of the choice.
+
+    Args:
+        now_s: A monotonic clock in seconds.
+    """
+
+    __slots__ = ("_now_s", "_out_until_s")
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._now_s = now_s
+        self._out_until_s = 0.0
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it is left out now."""
+        return self._out_until_s > 0 and self._now_s() < self._out_until_s
+
+    @property
+    def is_out_for_good(self) -> bool:
+        """Whether it will not come back by itself."""
+        return self._out_until_s == INFINITY_S
+
+    def report(self, *, out_for_s: float | None) -> None:
+        """Leave it out for so long; None says that it works."""
+        if out_for_s is None:
+            self._out_until_s = 0.0
+        elif out_for_s > 0:
+            self._out_until_s = max(self._out_until_s, self._now_s() + out_for_s)
+
+
+class UpstreamPool:
+    """All configured upstreams.
+
+    Args:
+        upstreams: In the order of the configuration.
+        draw: Returns a random integer from 0 up to, not including, its argument.
+    """
+
+    def __init__(self, upstreams: Sequence[Upstream], draw: Callable[[int], int]) -> None:
+        self._upstreams = sorted(upstreams, key=lambda upstream: upstream.priority)
+        self._by_name = {upstream.name: upstream for upstream in upstreams}
+        self._named = [
+            None if upstream.models is None else {ours.lower(): theirs for ours, theirs in upstream.models.items()}
+            for upstream in self._upstreams
+        ]
+        self._draw = draw
+
+    @property
+    def upstreams(self) -> Sequence[Upstream]:
+        """All of them, best first."""
+        return self._upstreams
+
+    def serves(self, model: str) -> bool:
+        """Return whether any upstream takes a model."""
+        return any(names is None or model.lower() in names for names in self._named)
+
+    def models(self) -> Iterable[str]:
+        """Return the ids that upstreams name."""
+        return {ours: None for upstream in self._upstreams for ours in upstream.models or ()}
+
+    def targets(self, model: str) -> Sequence[tuple[Target, str]]:
+        """Return the places to try for a model, best first, each with the model's name there."""
+        lowered = model.lower()
+        able: list[tuple[Upstream, str]] = []
+        for upstream, names in zip(self._upstreams, self._named, strict=True):
+            theirs = model if names is None else names.get(lowered)
+            if theirs is not None:
+                able.append((upstream, theirs))
+        if len(able) > 1:
+            able = self._shuffle(able)
+        targets = [(target, theirs) for upstream, theirs in able for target in upstream.targets()]
+        well = [place for place in targets if not place[0].is_out]
+        return well or [place for place in targets if not place[0].is_out_for_good]
+
+    def rate(self, upstream: str) -> UpstreamRate:
+        """Return what an upstream bills, all zero for one that is not configured (any more)."""
+        known = self._by_name.get(upstream)
+        return UpstreamRate(0, 0, 0) if known is None else known.rate
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for upstream in self._upstreams:
+            await upstream.close()
+
+    def _shuffle(self, able: Sequence[tuple[Upstream, str]]) -> list[tuple[Upstream, str]]:
+        """Order upstreams by priority, and those of one priority at random by weight."""
+        rest, ordered = list(able), []
+        while rest:
+            equals = [place for place in rest if place[0].priority == rest[0][0].priority]
+            ticket = self._draw(sum(place[0].weight for place in equals))
+            for place in equals:
+                ticket -= place[0].weight
+                if ticket < 0:
+                    break
+            ordered.append(place)
+            rest.remove(place)
+        return ordered

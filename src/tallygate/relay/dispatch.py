@@ -1,0 +1,151 @@
+"""Sends an inference until the first byte of an answer comes, as far as the retry table allows.
+
+Every sending is in the books before it leaves: the first one with the hold, a further one by an entry that is
+written first and not waited for. A sending that failed stays with the operator, priced at the most that the network
+may have billed for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from tallygate.core.inference import Event, Inference
+from tallygate.core.ledger.records import Hold, Sending, SendingEnd
+from tallygate.core.nodes import LOST, Failure, Retry, SendingError, judge_status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tallygate.core.bounding import Outgoing
+    from tallygate.ports import Answer, Ledger, Target
+    from tallygate.relay.watch import Watch
+
+TRIES_MAX: Final = 8
+"""No inference is sent more often than this, however many nodes there are."""
+
+ERROR_BYTES_MAX: Final = 64 * 1024
+"""How much of an error answer is read."""
+
+_log = structlog.get_logger()
+
+
+class Dispatch:
+    """The sendings of one inference.
+
+    Attributes:
+        sending: The last one.
+        target: Where it went.
+        answer: Its answer, once the headers are in.
+        first: The first bytes of that answer's body.
+    """
+
+    def __init__(
+        self,
+        inference: Inference,
+        outgoing: Outgoing,
+        places: Sequence[tuple[Target, str]],
+        watch: Watch,
+        ledger: Ledger,
+    ) -> None:
+        self.target = places[0][0]
+        self.sending = Sending(0, 0, self.target.upstream, self.target.node)
+        self.answer: Answer | None = None
+        self.first = b""
+        self._inference = inference
+        self._outgoing = outgoing
+        self._places = iter(places)
+        self._place = next(self._places)
+        self._watch = watch
+        self._ledger = ledger
+        self._fresh_used = self._risk_used = False
+
+    @property
+    def reference(self) -> str | None:
+        """The upstream's own id of the last sending, if it has told."""
+        return None if self.answer is None else self.answer.reference
+
+    async def send(self, hold: Hold) -> Failure | None:
+        """Send until a first byte comes; return the last failure if none does.
+
+        Raises:
+            CallerLeft: The caller left meanwhile.
+        """
+        fresh = False
+        while (failure := await self._try(fresh=fresh)) is not None:
+            self.target.report(out_for_s=failure.out_for_s)
+            self.warn(failure)
+            following = self._next_place(failure)
+            if following is None:
+                return failure
+            self._inference.on(Event.TRY_FAILED)
+            bill = self.possible_bill(failure, hold)
+            self._ledger.end_attempt(hold, SendingEnd(self.sending, 0, 0, bill, self.reference))
+            self.let_go()
+            self._place, fresh = following, failure.retry is Retry.FRESH
+            self.target = self._place[0]
+            self.sending = Sending(0, self.sending.try_ + 1, self.target.upstream, self.target.node)
+            self._ledger.begin_attempt(hold, self.sending)
+        self.target.report(out_for_s=None)
+        return None
+
+    def possible_bill(self, failure: Failure, hold: Hold) -> int:
+        """Return what the network may have billed for the last sending, in ngonka, at most."""
+        if not failure.charged:
+            return 0
+        if failure.message is not None:
+            return self.target.rate.bill(1, 0)  # a node records what its engine refuses as one prompt token
+        return self.target.rate.bill(hold.prompt_tokens_max, hold.completion_tokens_max)
+
+    def let_go(self) -> None:
+        """Let go of the last answer's connection, unless its body has been read to the end."""
+        if self.answer is not None:
+            self.answer.abandon()
+            self.answer = None
+
+    def warn(self, failure: Failure) -> None:
+        """Log a failed sending; one that the operator has to mend is an error."""
+        log = _log.error if failure.alarm else _log.warning
+        log(
+            "sending failed",
+            inference=self._inference.id,
+            upstream=self.sending.upstream,
+            node=self.sending.node,
+            attempt=self.sending.try_,
+            detail=failure.detail,
+            retry=failure.retry.name.lower(),
+        )
+
+    async def _try(self, *, fresh: bool) -> Failure | None:
+        """Send once and wait for the first byte; return what went wrong, if anything."""
+        target, name = self._place
+        said = b""
+        try:
+            body = self._outgoing.body(name, target.tokens_floor)
+            self.answer = answer = await self._watch.until(target.send(body, fresh=fresh))
+            if answer.status == 200:
+                self.first = await self._watch.until(answer.read())
+                return None if self.first else LOST
+            said = await self._watch.until(answer.read_all(ERROR_BYTES_MAX))
+        except SendingError as error:
+            if self.answer is None or self.answer.status == 200:
+                return error.failure
+        return judge_status(self.answer.status, self.answer.headers, said, signed=target.signed)
+
+    def _next_place(self, failure: Failure) -> tuple[Target, str] | None:
+        """Return where the retry table lets us send next, or None."""
+        retry = failure.retry
+        if retry is Retry.NEVER or self.sending.try_ + 1 >= TRIES_MAX:
+            return None
+        if retry is Retry.FRESH and not self._fresh_used:
+            self._fresh_used = True
+            return self._place
+        if failure.charged:
+            if self._risk_used:
+                return None
+            self._risk_used = True
+        for target, name in self._places:
+            if not target.is_out and (retry is not Retry.UPSTREAM or target.upstream != self.target.upstream):
+                return target, name
+        return None

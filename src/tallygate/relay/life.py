@@ -1,0 +1,325 @@
+"""A call from its hold to its ending."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from tallygate.core.answers import Completion, UnusableAnswerError, render_usage
+from tallygate.core.bounding import Outgoing
+from tallygate.core.errors import Code, Refusal, StoreUnavailableError
+from tallygate.core.inference import Event, Inference, Money, State
+from tallygate.core.ledger.entry import Flag
+from tallygate.core.ledger.records import HoldRequest, SendingEnd
+from tallygate.core.money import format_usd
+from tallygate.core.nodes import GARBLED, LOST, UNUSABLE, Failure, SendingError, refusal_of
+from tallygate.core.sse import EventParser, EventTooLargeError
+from tallygate.core.streaming import Relayed
+from tallygate.core.usage import Tally
+from tallygate.relay.dispatch import Dispatch
+from tallygate.relay.reply import Reply
+from tallygate.relay.watch import CallerLeft, Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tallygate.core.bounding import ModelCard
+    from tallygate.core.ledger.records import Hold
+    from tallygate.core.openai import ChatRequest
+    from tallygate.ports import ApiKey, Ledger, Upstreams
+    from tallygate.relay.reply import Sink
+
+ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+"""The largest unstreamed answer that is read; thousands of tokens with their forced logprobs stay far below it."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A checked request of an authenticated caller.
+
+    Attributes:
+        request_id: Ours, `req_…`.
+        key: The caller's key.
+        chat: What was asked.
+        card: The model that was asked.
+    """
+
+    request_id: str
+    key: ApiKey
+    chat: ChatRequest
+    card: ModelCard
+
+
+class Relay:
+    """What calls have in common: the ledger, the ways to the network, and the settings.
+
+    Args:
+        ledger: The books.
+        upstreams: Where calls can be sent.
+        mint_id: Returns a new inference id.
+        time_s: Wall clock in seconds, for `created`.
+        render_error: Renders a refusal as the JSON of an `error` member.
+        temperature: Sent when the caller names none; None sends none.
+        keep_alive_s: After so long without a byte, a streaming caller gets a comment.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        upstreams: Upstreams,
+        mint_id: Callable[[], str],
+        time_s: Callable[[], int],
+        render_error: Callable[[Refusal], bytes],
+        temperature: float | None = 0.7,
+        keep_alive_s: float = 15.0,
+    ) -> None:
+        self.ledger = ledger
+        self.upstreams = upstreams
+        self.mint_id = mint_id
+        self.time_s = time_s
+        self.render_error = render_error
+        self.temperature = temperature
+        self.keep_alive_s = keep_alive_s
+        self._under_way: set[_Life] = set()
+
+    @property
+    def under_way(self) -> int:
+        """How many calls are under way."""
+        return len(self._under_way)
+
+    async def relay(self, call: Call, sink: Sink) -> None:
+        """Take a call through its life; everything that the caller sees goes to the sink.
+
+        Raises:
+            Refusal: The call was refused, or failed before anything had been sent to the caller.
+            StoreUnavailableError: The store failed before anything had been sent to the caller.
+        """
+        life = _Life(self, call, sink)
+        self._under_way.add(life)
+        try:
+            await life.live()
+        finally:
+            self._under_way.discard(life)
+
+    def interrupt_all(self) -> None:
+        """End every call under way as if its caller had left; for a stop whose deadline has passed."""
+        for life in tuple(self._under_way):
+            life.watch.leave()
+
+
+class _Life:
+    """One call on its way."""
+
+    def __init__(self, relay: Relay, call: Call, sink: Sink) -> None:
+        places = relay.upstreams.targets(call.card.id)
+        if not places:
+            raise Refusal(Code.NETWORK_UNAVAILABLE, "No upstream for this model can be used now.", retry_after_s=5)
+        self.watch = Watch()
+        self._relay = relay
+        self._call = call
+        self._inference = Inference(relay.mint_id())
+        self._outgoing = Outgoing(call.chat, call.card, relay.temperature)
+        floors: dict[str, int] = {}
+        for target, name in places:
+            floors[name] = max(floors.get(name, 1), target.tokens_floor)
+        self._bounds = self._outgoing.bounds(floors)
+        self._tally = Tally(call.chat.prompt_bytes, self._bounds[0], call.chat.choices)
+        self._dispatch = Dispatch(self._inference, self._outgoing, places, self.watch, relay.ledger)
+        self._reply = Reply(sink, self._headers, relay.render_error, relay.keep_alive_s)
+        self._loop = asyncio.get_running_loop()
+        self._begun_s = self._loop.time()
+        self._first_byte_ms: int | None = None
+        self._hold: Hold
+        sink.on_leave(self.watch.leave)
+
+    async def live(self) -> None:
+        """Hold, send, pass on, end."""
+        call, bounds = self._call, self._bounds
+        request = HoldRequest(
+            self._inference.id, call.key.account, call.key.id, call.card.id, *bounds, self._dispatch.sending
+        )
+        self._hold = await self._relay.ledger.hold(request)
+        self._inference.on(Event.HOLD_TAKEN)
+        try:
+            await self._serve()
+        except (CallerLeft, asyncio.CancelledError):
+            await self._end_without_caller()
+        except StoreUnavailableError:
+            await self._end_without_store()
+        finally:
+            self._reply.close()
+            self._dispatch.let_go()
+            if self._inference.is_open and self._relay.ledger.ready:
+                await self._end_without_caller()  # a defect of ours is on its way up; it must not leave money held
+
+    async def _serve(self) -> None:
+        if self.watch.has_left():
+            raise CallerLeft
+        if self._call.chat.stream:
+            self._reply.keep_alive()
+        self._inference.on(Event.DISPATCHED)
+        failure = await self._dispatch.send(self._hold)
+        if failure is not None:
+            await self._end_failed(Event.NO_TRY_LEFT, failure)
+            return
+        self._inference.on(Event.FIRST_BYTE)
+        self._first_byte_ms = self._elapsed_ms()
+        await (self._stream() if self._call.chat.stream else self._complete())
+
+    async def _stream(self) -> None:
+        """Pass frames on as they come; settle; then let the caller see the end."""
+        chat = self._call.chat
+        relayed = Relayed(
+            self._inference.id,
+            self._call.card.id,
+            self._relay.time_s(),
+            chat.choices,
+            include_usage=chat.include_usage,
+            tally=self._tally,
+        )
+        failure = await self._pass_on(relayed)
+        if relayed.done:
+            await self._reply.end(relayed.end(await self._settle(Event.COMPLETED)))
+            await self._release_connection()
+        elif relayed.begun:
+            self._dispatch.warn(failure)
+            usage = await self._settle(Event.DIED, Flag.CUT)
+            refusal = refusal_of(failure._replace(code=Code.UPSTREAM_INTERRUPTED, message=None))
+            await self._reply.end(relayed.interrupt(self._relay.render_error(refusal), usage))
+        else:
+            await self._end_failed(Event.UNUSABLE, UNUSABLE)
+
+    async def _pass_on(self, relayed: Relayed) -> Failure:
+        """Pass frames on until the stream is done or has failed; return what to say if it has."""
+        answer, parser = self._dispatch.answer, EventParser()
+        assert answer is not None
+        data = self._dispatch.first
+        while data:
+            failure = None
+            try:
+                events = parser.feed(data)
+            except EventTooLargeError as error:
+                events, failure = error.events, GARBLED
+            if frames := relayed.feed(events):
+                await self._reply.write(frames)
+            if relayed.done or relayed.failed or failure is not None:
+                return failure or GARBLED
+            try:
+                data = await self.watch.until(answer.read())
+            except SendingError as error:
+                return error.failure
+        return LOST
+
+    async def _complete(self) -> None:
+        """Take the whole answer; settle; then answer."""
+        answer = self._dispatch.answer
+        assert answer is not None
+        try:
+            body = self._dispatch.first + await self.watch.until(answer.read_all(ANSWER_BYTES_MAX))
+            completion = Completion(body, self._inference.id, self._call.card.id, self._relay.time_s(), self._tally)
+        except (SendingError, UnusableAnswerError):
+            await self._end_failed(Event.UNUSABLE, UNUSABLE)
+            return
+        await self._reply.respond(completion.with_usage(await self._settle(Event.COMPLETED)))
+
+    async def _release_connection(self) -> None:
+        """Read the end of the upstream's body, so that its connection can serve again."""
+        answer = self._dispatch.answer
+        assert answer is not None
+        try:
+            rest = b"more"
+            while rest:
+                rest = await self.watch.until(answer.read())
+        except (SendingError, CallerLeft):
+            self._dispatch.let_go()
+
+    # --- endings -----------------------------------------------------------------------------------------------
+
+    async def _settle(self, event: Event, flags: Flag = Flag(0)) -> bytes:  # noqa: B008  (an immutable constant)
+        """Charge for the answer, durably; return the caller's `usage`."""
+        money = self._inference.means(event)
+        usage = self._tally.counted(flags) if money is Money.SETTLE_COUNTED else self._tally.usage(flags)
+        dispatch = self._dispatch
+        bill = dispatch.target.rate.bill(usage.prompt_tokens, usage.completion_tokens)
+        end = SendingEnd(dispatch.sending, usage.prompt_tokens, usage.completion_tokens, bill, dispatch.reference)
+        cost, flags = await self._relay.ledger.settle(self._hold, end, usage)
+        self._inference.on(event)
+        self._log_end(event, usage.prompt_tokens, usage.completion_tokens, cost.total)
+        return render_usage(usage, cost, flags, self._tally.report)
+
+    async def _void(self, event: Event, failure: Failure | None) -> None:
+        """Give the hold back, durably."""
+        dispatch = self._dispatch
+        bill = 0 if failure is None else dispatch.possible_bill(failure, self._hold)
+        reason = event.name.lower() if failure is None else f"{event.name.lower()}: {failure.code.value}"
+        end = SendingEnd(dispatch.sending, 0, 0, bill, dispatch.reference)
+        await self._relay.ledger.void(self._hold, end, reason)
+        self._inference.on(event)
+        self._log_end(event, 0, 0, 0)
+
+    async def _end_failed(self, event: Event, failure: Failure) -> None:
+        """Give the hold back and tell the caller why.
+
+        Raises:
+            Refusal: Nothing has been sent to the caller yet.
+        """
+        await self._void(event, failure)
+        refusal = refusal_of(failure, self._inference.id)
+        if not self._reply.started:
+            raise refusal
+        await self._reply.end_with_error(refusal)
+
+    async def _end_without_caller(self) -> None:
+        """Charge for what was received, or for nothing if nothing was sent."""
+        if self._inference.state is State.HELD:
+            await self._void(Event.CALLER_LEFT, None)
+        elif self._inference.is_open:
+            await self._settle(Event.CALLER_LEFT, Flag.CUT)
+
+    async def _end_without_store(self) -> None:
+        """Tell the caller; the hold stays open and expires at the next start.
+
+        Raises:
+            StoreUnavailableError: Nothing has been sent to the caller yet.
+        """
+        self._inference.on(Event.STORE_FAILED)
+        _log.error("store failed", request_id=self._call.request_id, inference=self._inference.id)
+        if not self._reply.started:
+            raise StoreUnavailableError(self._inference.id)
+        message = "The gateway's books cannot be written now; this call may not be charged."
+        await self._reply.end_with_error(Refusal(Code.STORE_UNAVAILABLE, message))
+
+    def _headers(self) -> list[tuple[bytes, bytes]]:
+        headers = [(b"x-inference-id", self._inference.id.encode())]
+        if changes := self._outgoing.changes(self._dispatch.target.tokens_floor):
+            headers.append((b"x-tallygate-changes", changes.encode()))
+        return headers
+
+    def _elapsed_ms(self) -> int:
+        return round((self._loop.time() - self._begun_s) * 1000)
+
+    def _log_end(self, event: Event, prompt_tokens: int, completion_tokens: int, picousd: int) -> None:
+        sending = self._dispatch.sending
+        _log.info(
+            "inference ended",
+            request_id=self._call.request_id,
+            inference=self._inference.id,
+            key=self._call.key.id,
+            model=self._call.card.id,
+            upstream=sending.upstream,
+            node=sending.node,
+            attempts=sending.try_ + 1,
+            outcome=event.name.lower(),
+            state=self._inference.state.value,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            total_usd=format_usd(picousd),
+            first_byte_ms=self._first_byte_ms,
+            total_ms=self._elapsed_ms(),
+        )

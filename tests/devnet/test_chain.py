@@ -1,0 +1,96 @@
+"""The simulated chain: blocks, balances, debits."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallygate.devnet.chain import NS_PER_S, BlockClock, Chain
+from tests.devnet.conftest import START_NS, HandClock
+
+
+def make_chain(price: int = 1) -> tuple[Chain, HandClock]:
+    """Gives a chain with 5-second blocks on a clock moved by hand."""
+    clock = HandClock()
+    return Chain(BlockClock(clock, 5 * NS_PER_S), price), clock
+
+
+def test_a_block_comes_every_interval() -> None:
+    """Between blocks the latest one keeps its height and its time."""
+    chain, clock = make_chain()
+    first = chain.clock.latest()
+    clock.time_ns += 5 * NS_PER_S - 1
+    assert chain.clock.latest() == first
+    clock.time_ns += 1
+    latest = chain.clock.latest()
+    assert (latest.height, latest.time_ns) == (first.height + 1, START_NS + 5 * NS_PER_S)
+
+
+def test_a_stalled_chain_makes_no_blocks() -> None:
+    """A stalled chain stays at its block; when it resumes, the next block is of now."""
+    chain, clock = make_chain()
+    chain.clock.stall()
+    stalled = chain.clock.latest()
+    clock.time_ns += 3600 * NS_PER_S
+    chain.clock.stall()
+    assert chain.clock.latest() == stalled
+    chain.clock.resume()
+    latest = chain.clock.latest()
+    assert (latest.height, latest.time_ns) == (stalled.height + 1, clock.time_ns)
+
+
+def test_an_offset_moves_block_times() -> None:
+    """An offset changes the time and not the height."""
+    chain, _ = make_chain()
+    before = chain.clock.latest()
+    chain.clock.shift(-90)
+    after = chain.clock.latest()
+    assert (after.height, after.time_ns) == (before.height, before.time_ns - 90 * NS_PER_S)
+
+
+def test_a_clock_that_goes_back_makes_no_block_vanish() -> None:
+    """Heights never go below the first one."""
+    chain, clock = make_chain()
+    first = chain.clock.latest()
+    clock.time_ns -= 100 * NS_PER_S
+    assert chain.clock.latest() == first
+
+
+@given(
+    balance=st.integers(0, 10**6),
+    price=st.integers(0, 1000),
+    counts=st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), max_size=8),
+)
+def test_debits_add_up_and_never_go_below_zero(balance: int, price: int, counts: list[tuple[int, int]]) -> None:
+    """Balance and costs together are what the account began with, whatever was served."""
+    chain, _ = make_chain(price)
+    account = chain.open_account("gonka1someone")
+    account.balance_ngonka = balance
+    for number, (prompt_tokens, completion_tokens) in enumerate(counts):
+        inference = chain.start(str(number), account.address, "gonka1node", "model")
+        chain.finish(inference, prompt_tokens, completion_tokens)
+        assert inference.cost_ngonka <= (prompt_tokens + completion_tokens) * price
+    costs = sum(inference.cost_ngonka for inference in chain.inferences.values())
+    assert account.balance_ngonka == balance - costs >= 0
+
+
+def test_an_inference_finishes_once() -> None:
+    """A second finish is an error, never a second debit."""
+    chain, _ = make_chain()
+    account = chain.open_account("gonka1someone")
+    account.balance_ngonka = 100
+    inference = chain.start("id", account.address, "gonka1node", "model")
+    chain.finish(inference, 3, 4)
+    with pytest.raises(RuntimeError, match="already finished"):
+        chain.finish(inference, 3, 4)
+    assert account.balance_ngonka == 93
+
+
+def test_price_is_locked_at_the_start() -> None:
+    """An inference costs what a token cost when it began."""
+    chain, _ = make_chain(price=2)
+    account = chain.open_account("gonka1someone")
+    account.balance_ngonka = 100
+    inference = chain.start("id", account.address, "gonka1node", "model")
+    chain.price_ngonka = 50
+    chain.finish(inference, 1, 1)
+    assert inference.cost_ngonka == 4
