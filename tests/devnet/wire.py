@@ -91,17 +91,21 @@ class Wire:
         """Reads everything until the connection's end."""
         return await self._reader.read()
 
+    async def read_line(self) -> bytes:
+        """Reads one line."""
+        return await self._reader.readline()
+
     def leave(self) -> None:
         """Closes the connection without waiting for anything."""
         self._writer.close()
 
     async def _next(self) -> object:
         """Gives the next event, or None where the connection breaks off before the proper end."""
-        while (event := self._parser.next_event()) is h11.NEED_DATA:
-            try:
+        try:
+            while (event := self._parser.next_event()) is h11.NEED_DATA:
                 self._parser.receive_data(await self._reader.read(65536))
-            except h11.RemoteProtocolError:
-                return None
+        except h11.RemoteProtocolError:
+            return None
         return event
 
 

@@ -10,6 +10,7 @@ from tallygate.network.connection_errors import (
     ConnectionLostError,
     ConnectTimeoutError,
 )
+from tallygate.network.lane import Lane, LaneLimits
 from tallygate.network.origin import Origin
 from tests.network.scripted_server import Peer, Server, answer, answers, client, serve, turns
 
@@ -292,3 +293,13 @@ async def test_cancelled_in_line() -> None:
             assert await behind
             assert repr(http) == "<HttpClient 0 busy, 1 idle>"
         assert server.accepted == 1
+
+
+async def test_late_word_of_a_lane_that_is_gone() -> None:
+    """A lane that tells a second time that it is unused does not take its successor along."""
+    async with serve(answers(OK)) as server, client() as http:
+        await call(http, server)
+        lane = http._lanes[server.origin()]
+        gone = Lane(server.origin(), None, LaneLimits(1, 1, 1), http._forget_lane)
+        gone.detach(lane.idle[0])
+        assert http._lanes[server.origin()] is lane

@@ -15,11 +15,10 @@ from tallygate.network.pool import Health
 from tallygate.network.sending import SentAnswer, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from tallygate.config import NodeSettings
-    from tallygate.core.pricing import UpstreamRate
-    from tallygate.core.signing import RequestTimestamps, Scheme, SigningKey
+    from tallygate.config import GonkaAccess, NodeSettings, UpstreamSettings
+    from tallygate.core.signing import RequestTimestamps, SigningKey
     from tallygate.network.client import HttpClient
 
 
@@ -71,29 +70,22 @@ class GonkaUpstream:
     def __init__(
         self,
         *,
-        name: str,
-        models: Mapping[str, str] | None,
-        priority: int,
-        weight: int,
-        rate: UpstreamRate,
-        tokens_floor: int,
-        bills_to_end: bool,
-        wallets: Sequence[SigningKey],
-        scheme: Scheme,
-        nodes: Sequence[NodeSettings],
+        settings: UpstreamSettings,
+        access: GonkaAccess,
         client: HttpClient,
         timestamps: RequestTimestamps,
         now_s: Callable[[], float],
     ) -> None:
-        self.name, self.models, self.priority, self.weight, self.rate = name, models, priority, weight, rate
-        self.tokens_floor, self.bills_to_end = tokens_floor, bills_to_end
-        self.scheme = scheme
+        self.name, self.models, self.rate = settings.name, settings.models, settings.rate
+        self.priority, self.weight = settings.priority, settings.weight
+        self.tokens_floor, self.bills_to_end = settings.tokens_floor, settings.bills_to_end
+        self.scheme = access.scheme
         self.client = client
         self.timestamps = timestamps
-        self._wallets = wallets
+        self._wallets = access.wallets
         self._turn = count()
         self._wallet_turn = count()
-        self._nodes = [GonkaNode(self, node, now_s) for node in nodes]
+        self._nodes = [GonkaNode(self, node, now_s) for node in access.nodes]
 
     def next_wallet(self) -> SigningKey:
         """Return the wallet whose turn it is."""

@@ -12,12 +12,10 @@ from tallygate.network.pool import Health
 from tallygate.network.sending import SentAnswer, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from tallygate.config import Secret
-    from tallygate.core.pricing import UpstreamRate
+    from tallygate.config import BearerAccess, UpstreamSettings
     from tallygate.network.client import HttpClient
-    from tallygate.network.origin import Origin
 
 
 class BearerUpstream:
@@ -27,28 +25,17 @@ class BearerUpstream:
     node = None
 
     def __init__(
-        self,
-        *,
-        name: str,
-        models: Mapping[str, str] | None,
-        priority: int,
-        weight: int,
-        rate: UpstreamRate,
-        tokens_floor: int,
-        bills_to_end: bool,
-        origin: Origin,
-        base_path: bytes,
-        api_key: Secret | None,
-        client: HttpClient,
-        now_s: Callable[[], float],
+        self, *, settings: UpstreamSettings, access: BearerAccess, client: HttpClient, now_s: Callable[[], float]
     ) -> None:
-        self.name = self.upstream = name
-        self.models, self.priority, self.weight, self.rate = models, priority, weight, rate
-        self.tokens_floor, self.bills_to_end = tokens_floor, bills_to_end
+        self.name = self.upstream = settings.name
+        self.models, self.rate = settings.models, settings.rate
+        self.priority, self.weight = settings.priority, settings.weight
+        self.tokens_floor, self.bills_to_end = settings.tokens_floor, settings.bills_to_end
         self._client = client
-        self._origin = origin
-        self._path = base_path + b"/chat/completions"
-        authorization = "" if api_key is None else f"Authorization: Bearer {api_key.reveal()}\r\n"
+        self._origin = access.origin
+        self._path = access.base_path + b"/chat/completions"
+        key = access.api_key
+        authorization = "" if key is None else f"Authorization: Bearer {key.reveal()}\r\n"
         self._headers = f"Content-Type: application/json\r\n{authorization}".encode()
         self._health = Health(now_s)
         self.report = self._health.report

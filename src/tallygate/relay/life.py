@@ -87,6 +87,7 @@ class Relay:
         self.temperature = temperature
         self.keep_alive_s = keep_alive_s
         self._under_way: set[_Life] = set()
+        self._quiet: asyncio.Future[None] | None = None
 
     @property
     def under_way(self) -> int:
@@ -106,11 +107,22 @@ class Relay:
             await life.live()
         finally:
             self._under_way.discard(life)
+            if self._quiet is not None and not self._under_way and not self._quiet.done():
+                self._quiet.set_result(None)
 
-    def interrupt_all(self) -> None:
-        """End every call under way as if its caller had left; for a stop whose deadline has passed."""
-        for life in tuple(self._under_way):
-            life.watch.leave()
+    async def drain(self, deadline_s: float) -> None:
+        """Return when no call is under way; those that still are after so long end as if their caller had left."""
+        try:
+            await asyncio.wait_for(self._wait_until_quiet(), deadline_s)
+        except TimeoutError:
+            for life in tuple(self._under_way):
+                life.watch.leave()
+            await self._wait_until_quiet()
+
+    async def _wait_until_quiet(self) -> None:
+        if self._under_way:
+            self._quiet = asyncio.get_running_loop().create_future()
+            await self._quiet
 
 
 class _Life:

@@ -1,0 +1,165 @@
+"""Routes behind an ASGI server: every request gets an id, an answer in OpenAI's shape, and a watch on its caller."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from tallygate.api.http import Request
+from tallygate.core.errors import Code, Refusal, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tallygate.api.http import Headers, Router
+    from tallygate.api.problems import Problems
+
+    Scope = dict[str, Any]
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_log = structlog.get_logger()
+
+
+class AsgiBody:
+    """A request's body, from the server."""
+
+    __slots__ = ("_receive", "_scope", "complete")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._scope = scope
+        self._receive = receive
+        self.complete = False
+
+    async def read(self, bytes_max: int) -> bytes:
+        """Return all of it; raises `Refusal` (413) when it is longer, without reading it to the end."""
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise CallerVanishedError
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > bytes_max:
+                raise Refusal(Code.REQUEST_TOO_LARGE, f"The body is larger than {bytes_max} bytes.")
+            if not message.get("more_body", False):
+                self.complete = True
+                return piece if not pieces else b"".join([*pieces, piece])
+            pieces.append(piece)
+
+
+class CallerVanishedError(Exception):
+    """The caller closed the connection before the request was complete; there is nobody to answer."""
+
+
+class AsgiSink:
+    """The caller of one request, behind the server."""
+
+    __slots__ = ("_id", "_leave", "_receive", "_send", "_watcher", "started")
+
+    def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
+        self.started = False
+        self._id = (b"x-request-id", request_id.encode())
+        self._receive = receive
+        self._send = send
+        self._leave: Callable[[], None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Begin an answer."""
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, self._id]})
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of it, waiting while the caller is slow."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self) -> None:
+        """End it."""
+        self.close()
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer."""
+        self.close()
+        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        await self._send({"type": "http.response.body", "body": body})
+
+    def on_leave(self, callback: Callable[[], None]) -> None:
+        """Have a function called when the caller leaves before the end; the body must have been read."""
+        self._leave = callback
+        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if self._leave is not None:
+            self._leave()
+
+
+class Edge:
+    """An ASGI application over a table of routes.
+
+    Args:
+        router: The routes.
+        problems: How refusals are told.
+        mint_id: Returns a new request id.
+    """
+
+    def __init__(self, router: Router, problems: Problems, mint_id: Callable[[], str]) -> None:
+        self._router = router
+        self._problems = problems
+        self._mint_id = mint_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request_id = self._mint_id()
+        sink = AsgiSink(request_id, receive, send)
+        body = AsgiBody(scope, receive)
+        try:
+            await self._answer(request_id, scope, body, sink)
+        except Refusal as refusal:
+            await self._refuse(sink, refusal, complete=body.complete)
+        except StoreUnavailableError:
+            message = "The gateway's books cannot be written now."
+            await self._refuse(sink, Refusal(Code.STORE_UNAVAILABLE, message), complete=body.complete)
+        except CallerVanishedError:
+            pass
+        except Exception:  # noqa: BLE001  (the outermost handler: whatever it is, it is ours, logged and answered)
+            _log.exception("defect", request_id=request_id)
+            message = "The gateway made a mistake; it has been logged under this request's id."
+            await self._refuse(sink, Refusal(Code.INTERNAL_ERROR, message), complete=body.complete)
+        finally:
+            sink.close()
+
+    async def _answer(self, request_id: str, scope: Scope, body: AsgiBody, sink: AsgiSink) -> None:
+        route, argument = self._router.find(scope["method"], scope["path"])
+        pairs = scope["headers"]
+        headers = dict(pairs)
+        repeated: frozenset[bytes] = frozenset()
+        if len(headers) != len(pairs):
+            names = [name for name, _ in pairs]
+            repeated = frozenset(name for name in names if names.count(name) > 1)
+        request = Request(
+            request_id, scope["method"], scope["path"], scope["query_string"], headers, repeated, body, argument
+        )
+        response = await route.handler(request, sink)
+        if response is not None:
+            await sink.respond(response.status, response.headers, response.body)
+
+    async def _refuse(self, sink: AsgiSink, refusal: Refusal, *, complete: bool) -> None:
+        if sink.started:
+            return  # a part of an answer is out; the server closes the connection
+        headers = self._problems.headers(refusal)
+        if not complete:
+            headers.append((b"connection", b"close"))  # whatever is left of the body is not read
+        await sink.respond(self._problems.status(refusal), headers, self._problems.body(refusal))

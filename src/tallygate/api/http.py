@@ -1,0 +1,122 @@
+"""Requests, responses and routes, as our handlers see them; no server and no framework is known here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import msgspec
+
+from tallygate.core.errors import Code, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from tallygate.relay import Sink
+
+    Headers = list[tuple[bytes, bytes]]
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Body(Protocol):
+    """A request's body, not yet read."""
+
+    async def read(self, bytes_max: int) -> bytes:
+        """Return all of it; raises `Refusal` (413) when it is longer."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request; its body is read when a handler asks for it.
+
+    Attributes:
+        id: Ours, `req_…`.
+        method: Upper case.
+        path: Decoded, without the query.
+        query: As it came.
+        headers: By lower-case name; the last of repeated ones.
+        repeated: Names of headers that came more than once.
+        body: The body.
+        argument: What the route's pattern caught.
+    """
+
+    id: str
+    method: str
+    path: str
+    query: bytes
+    headers: Mapping[bytes, bytes]
+    repeated: frozenset[bytes]
+    body: Body
+    argument: str = ""
+
+
+class Response(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    body: bytes
+    headers: Headers
+
+    @classmethod
+    def json(cls, content: Any, status: int = 200) -> Response:
+        """Return an answer with a JSON body."""
+        return cls(status, _encode(content), [(b"content-type", b"application/json")])
+
+
+if TYPE_CHECKING:
+    Handler = Callable[[Request, Sink], Awaitable[Response | None]]
+
+
+class Route(NamedTuple):
+    """One route: a path, or a pattern with one `{name}` that catches a segment (`{name...}`: all the rest).
+
+    Attributes:
+        method: Upper case.
+        path: The path or pattern.
+        handler: Answers, or sends its answer to the sink and returns None.
+        summary: One line for the reference.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+
+
+class Router:
+    """Finds the route of a request."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = tuple(routes)
+        self._exact: dict[str, dict[str, Route]] = {}
+        self._patterns: list[tuple[str, str, bool, Route]] = []
+        for route in self.routes:
+            if "{" not in route.path:
+                self._exact.setdefault(route.path, {})[route.method] = route
+                continue
+            before, _, rest = route.path.partition("{")
+            name, _, after = rest.partition("}")
+            self._patterns.append((before, after, name.endswith("..."), route))
+
+    def find(self, method: str, path: str) -> tuple[Route, str]:
+        """Return the route of a request, and what its pattern caught.
+
+        Raises:
+            Refusal: There is none (404), or none for this method (405).
+        """
+        found = self._exact.get(path)
+        if found is not None and method in found:
+            return found[method], ""
+        methods = set(found or ())
+        for before, after, rest, route in self._patterns:
+            argument = path[len(before) : len(path) - len(after)]
+            fits = path.startswith(before) and path.endswith(after) and argument and (rest or "/" not in argument)
+            if fits and route.method == method:
+                return route, argument
+            if fits:
+                methods.add(route.method)
+        if methods:
+            allowed = ", ".join(sorted(methods))
+            raise Refusal(Code.METHOD_NOT_ALLOWED, f"This route takes {allowed}.")
+        raise Refusal(Code.UNSUPPORTED_ENDPOINT, "This route is not offered here.")

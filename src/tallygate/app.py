@@ -1,0 +1,218 @@
+"""The composition root: from settings to a running gateway. The only file that names concrete adapters.
+
+Read it from the top: what is opened (`open_books`), what is built on it (`build`), how it runs and ends (`serve`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import ssl
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from tallygate.api.admin import AdminApi
+from tallygate.api.edge import Edge
+from tallygate.api.http import Router
+from tallygate.api.problems import Problems
+from tallygate.api.public import PublicApi
+from tallygate.api.server import HttpServer
+from tallygate.config import BearerAccess
+from tallygate.core import ids
+from tallygate.core.catalog import Catalog
+from tallygate.core.pricing import reconciled
+from tallygate.core.signing import RequestTimestamps
+from tallygate.network.client import HttpClient
+from tallygate.network.gonka import GonkaUpstream
+from tallygate.network.openai import BearerUpstream
+from tallygate.network.pool import UpstreamPool
+from tallygate.relay import Relay
+from tallygate.secretfile import read_or_make_secret
+from tallygate.storage.embedded import EmbeddedLedger
+from tallygate.storage.sqlite import SqliteJournal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tallygate.config import Settings, StoreSettings, UpstreamSettings
+    from tallygate.network.pool import Upstream
+
+_log = structlog.get_logger()
+
+
+class EntropyPool:
+    """Random bytes from the system, drawn in larger pieces since every draw is a system call."""
+
+    PIECE_BYTES = 4096
+
+    def __init__(self) -> None:
+        self._bytes = b""
+        self._used = 0
+
+    def __call__(self, count: int) -> bytes:
+        """Return so many random bytes."""
+        if self._used + count > len(self._bytes):
+            self._bytes, self._used = os.urandom(max(self.PIECE_BYTES, count)), 0
+        begin = self._used
+        self._used += count
+        return self._bytes[begin : self._used]
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A built gateway: its parts that its runner needs."""
+
+    ledger: EmbeddedLedger
+    upstreams: UpstreamPool
+    relay: Relay
+    public: PublicApi
+    public_edge: Edge
+    admin_edge: Edge
+
+
+def open_books(store: StoreSettings, *, create: bool = True) -> tuple[EmbeddedLedger, bytes]:
+    """Open the store for writing; return its ledger and the pepper of its keys.
+
+    Raises:
+        StoreLockedError: Another process is using it.
+        NotAStoreError: There is none, or it cannot be read.
+    """
+    entropy = EntropyPool()
+    journal = SqliteJournal(store.path, entropy(16), create=create)
+    try:
+        pepper = read_or_make_secret(store.pepper_file)
+        ledger = EmbeddedLedger(
+            journal, now_ns=time.time_ns, entropy=entropy, wait_for_hold=store.hold_durability == "wait"
+        )
+    except BaseException:
+        journal.close()
+        raise
+    return ledger, pepper
+
+
+def build_catalog(settings: Settings, upstreams: UpstreamPool | None) -> Catalog:
+    """Return the models; without upstreams, all that are priced count as served."""
+    cards = [model.card for model in settings.models]
+    return Catalog(cards, (lambda _: True) if upstreams is None else upstreams.serves)
+
+
+def build_admin(settings: Settings, ledger: EmbeddedLedger, pepper: bytes, upstreams: UpstreamPool | None) -> AdminApi:
+    """Return the operator's routes, for the admin listener or for the command line's own process."""
+    return AdminApi(
+        ledger=ledger,
+        keys=ledger,
+        pepper=pepper,
+        catalog=build_catalog(settings, upstreams),
+        upstreams=upstreams,
+        admin_key=None if settings.admin.key is None else settings.admin.key.reveal(),
+        entropy=EntropyPool(),
+    )
+
+
+def build(settings: Settings, ledger: EmbeddedLedger, pepper: bytes) -> Gateway:
+    """Put a gateway together on open books."""
+    entropy = EntropyPool()
+    timestamps = RequestTimestamps(time.time_ns)
+    upstreams = UpstreamPool(
+        [_build_upstream(upstream, timestamps) for upstream in settings.upstreams], random.SystemRandom().randrange
+    )
+    problems = Problems(settings.billing.insufficient_balance_status)
+    relay = Relay(
+        ledger=ledger,
+        upstreams=upstreams,
+        mint_id=lambda: ids.inference_id(time.time_ns() // 1_000_000, entropy(10)),
+        time_s=lambda: int(time.time()),
+        render_error=problems.error,
+        temperature=settings.server.default_temperature,
+        keep_alive_s=settings.server.keep_alive_s,
+    )
+    catalog = build_catalog(settings, upstreams)
+    public = PublicApi(ledger=ledger, keys=ledger, pepper=pepper, catalog=catalog, relay=relay)
+    admin = build_admin(settings, ledger, pepper, upstreams)
+
+    def mint_request_id() -> str:
+        return ids.request_id(entropy(12))
+
+    return Gateway(
+        ledger=ledger,
+        upstreams=upstreams,
+        relay=relay,
+        public=public,
+        public_edge=Edge(Router(public.routes()), problems, mint_request_id),
+        admin_edge=Edge(Router(admin.routes()), problems, mint_request_id),
+    )
+
+
+async def publish_prices(settings: Settings, ledger: EmbeddedLedger) -> None:
+    """Bring the price sheet up to the configuration file, if that has changed since it was last applied."""
+    configured = {model.card.id: model.price for model in settings.models if model.price is not None}
+    present = ledger.sheet if ledger.sheet.version else None
+    sheet = reconciled(present, configured, settings.billing.fee_ppm)
+    if sheet is not None:
+        await ledger.publish(sheet, "configuration")
+        _log.info("prices published", version=sheet.version, models=len(sheet.prices))
+
+
+async def serve(settings: Settings, announce: Callable[[str, int, int], None]) -> None:
+    """Run a gateway until it is told to stop, then let calls under way end, and close the store.
+
+    Args:
+        settings: The whole configuration.
+        announce: Called with `ready`, the public port and the admin port, once both listen.
+
+    Raises:
+        StoreLockedError, NotAStoreError: The store cannot be opened.
+        PortBusyError: A port is taken.
+    """
+    ledger, pepper = open_books(settings.store)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(ledger.close)
+        gateway = build(settings, ledger, pepper)
+        stack.push_async_callback(gateway.upstreams.close)
+        server = settings.server
+        public = HttpServer(gateway.public_edge, head_s_max=server.header_timeout_s, body_s_max=server.body_timeout_s)
+        admin = HttpServer(gateway.admin_edge)
+        stack.push_async_callback(admin.close)
+        stack.push_async_callback(public.close)
+        charge_prompt = settings.store.after_crash == "charge_prompt"
+        expired = await ledger.expire_orphans(gateway.upstreams.rate, charge_prompt=charge_prompt)
+        if expired:
+            _log.warning("holds without an owner have expired", count=expired)
+        await publish_prices(settings, ledger)
+        admin_port = await admin.start(settings.admin.host, settings.admin.port)
+        port = await public.start(server.host, server.port)
+        announce("ready", port, admin_port)
+        await _wait_for_stop()
+        await _drain(gateway, public, server.drain_s)
+
+
+async def _wait_for_stop() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+async def _drain(gateway: Gateway, public: HttpServer, drain_s: float) -> None:
+    """Take no new calls; let those under way end, and cut them when the deadline has passed."""
+    gateway.public.draining = True
+    public.stop_accepting()
+    _log.info("stopping", calls_under_way=gateway.relay.under_way)
+    await gateway.relay.drain(drain_s)
+
+
+def _build_upstream(settings: UpstreamSettings, timestamps: RequestTimestamps) -> Upstream:
+    tls = None if settings.ca_file is None else ssl.create_default_context(cafile=str(settings.ca_file))
+    client = HttpClient(timeouts=settings.timeouts, tls=tls)
+    access = settings.access
+    now_s = time.monotonic
+    if isinstance(access, BearerAccess):
+        return BearerUpstream(settings=settings, access=access, client=client, now_s=now_s)
+    return GonkaUpstream(settings=settings, access=access, client=client, timestamps=timestamps, now_s=now_s)

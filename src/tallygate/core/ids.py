@@ -1,0 +1,17 @@
+"""The ids that we mint.
+
+An inference's id begins with its time, so that ids which are made together lie together in every index; the rest is
+random. It has the prefix that OpenAI's clients know.
+"""
+
+from __future__ import annotations
+
+
+def inference_id(time_ms: int, entropy10: bytes) -> str:
+    """Return the id of an inference: 12 hexadecimal digits of time, then 80 random bits."""
+    return f"chatcmpl-{time_ms:012x}{entropy10.hex()}"
+
+
+def request_id(entropy12: bytes) -> str:
+    """Return the id of a request, as every answer and log line carries it."""
+    return f"req_{entropy12.hex()}"
