@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -55,17 +55,23 @@ class CallerVanishedError(Exception):
     """The caller closed the connection before the request was complete; there is nobody to answer."""
 
 
+class Connection(Protocol):
+    """A server's connection that tells by itself when it is lost, which is cheaper than to wait for it."""
+
+    on_lost: Callable[[], None] | None
+
+
 class AsgiSink:
     """The caller of one request, behind the server."""
 
-    __slots__ = ("_id", "_leave", "_receive", "_send", "_watcher", "started")
+    __slots__ = ("_connection", "_id", "_receive", "_send", "_watcher", "started")
 
-    def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
+    def __init__(self, request_id: str, connection: Connection | None, receive: Receive, send: Send) -> None:
         self.started = False
         self._id = (b"x-request-id", request_id.encode())
+        self._connection = connection
         self._receive = receive
         self._send = send
-        self._leave: Callable[[], None] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     async def start(self, status: int, headers: Headers) -> None:
@@ -90,20 +96,23 @@ class AsgiSink:
 
     def on_leave(self, callback: Callable[[], None]) -> None:
         """Have a function called when the caller leaves before the end; the body must have been read."""
-        self._leave = callback
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+        if self._connection is not None:
+            self._connection.on_lost = callback
+        else:
+            self._watcher = asyncio.get_running_loop().create_task(self._watch(callback))
 
     def close(self) -> None:
         """Stop watching."""
+        if self._connection is not None:
+            self._connection.on_lost = None
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
 
-    async def _watch(self) -> None:
+    async def _watch(self, callback: Callable[[], None]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        if self._leave is not None:
-            self._leave()
+        callback()
 
 
 class Edge:
@@ -123,7 +132,7 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request_id = self._mint_id()
-        sink = AsgiSink(request_id, receive, send)
+        sink = AsgiSink(request_id, scope.get("state", {}).get("connection"), receive, send)
         body = AsgiBody(scope, receive)
         try:
             await self._answer(request_id, scope, body, sink)

@@ -55,6 +55,16 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self.waiting_since_s: float | None = self.loop.time()
+        self.on_lost: Callable[[], None] | None = None
+        self.app_state["connection"] = self
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever serves the caller that it has gone."""
+        super().connection_lost(exc)
+        self.app_state.clear()
+        if self.on_lost is not None:
+            self.on_lost()
+            self.on_lost = None
 
     def data_received(self, data: bytes) -> None:
         """Parse, and refuse a head that does not end."""

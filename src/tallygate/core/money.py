@@ -21,7 +21,8 @@ PICOUSD_PER_TOKEN_PER_USD_PER_MILLION: Final = 10**6
 ACCOUNT_PICOUSD_MAX: Final = 1_000_000 * PICOUSD_PER_USD
 """The most that one account may hold, $1,000,000: far inside a signed 64-bit integer, also when doubled."""
 
-_DECIMAL = re.compile(r"([+-]?)(\d{1,15})(?:\.(\d{1,12}))?")
+# Digits are ASCII's: `\d` would take those of every script.
+_DECIMAL = re.compile(r"([+-]?)([0-9]{1,15})(?:\.([0-9]{1,12}))?")
 
 
 class InvalidAmountError(ValueError):

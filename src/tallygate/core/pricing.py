@@ -24,6 +24,10 @@ PRICE_PICOUSD_MAX: Final = 10**9
 """The dearest price that a sheet takes, per token and in pico-dollars: $1,000 per million tokens."""
 CALL_PICOUSD_MAX: Final = 1000 * 10**12
 """The dearest price per call that a sheet takes: $1,000."""
+FEE_PPM_MAX: Final = 3 * PPM
+"""The highest platform fee, 300 %: what 10^9 tokens each way cost at the dearest price then fits 64 bits."""
+BILL_NGONKA_MAX: Final = 10**18
+"""The most that an upstream can bill: 10^9 GNK, about all that there will ever be; nine such bills fit 64 bits."""
 
 
 class Price(msgspec.Struct, frozen=True):
@@ -36,6 +40,8 @@ class Price(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse a price that could be a slip: only the operator's explicit word makes a model free."""
+        if not type(self.input) is type(self.output) is type(self.call) is int:
+            raise ValueError("a price is a whole number of pico-dollars")
         if not (0 <= self.input <= PRICE_PICOUSD_MAX and 0 <= self.output <= PRICE_PICOUSD_MAX):
             raise ValueError(f"a price per token must be between 0 and {PRICE_PICOUSD_MAX} pico-dollars")
         if not 0 <= self.call <= CALL_PICOUSD_MAX:
@@ -59,6 +65,11 @@ class Sheet(msgspec.Struct, frozen=True):
     fee_ppm: int
     prices: dict[str, Price]
     configured: dict[str, Price] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse a fee that would turn a charge round, or that no amount could hold."""
+        if type(self.fee_ppm) is not int or not 0 <= self.fee_ppm <= FEE_PPM_MAX:
+            raise ValueError(f"a platform fee must be between 0 and {FEE_PPM_MAX} parts per million")
 
     def encode(self) -> str:
         """Return the canonical JSON text that a `sheet` entry carries."""
@@ -107,9 +118,15 @@ class UpstreamRate:
     output_ngonka: int = 1
     attempt_ngonka: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse a rate at which an upstream would pay us."""
+        if min(self.input_ngonka, self.output_ngonka, self.attempt_ngonka) < 0:
+            raise ValueError("what an upstream bills cannot be negative")
+
     def bill(self, prompt_tokens: int, completion_tokens: int) -> int:
-        """Return what one attempt with these tokens costs the operator, in ngonka."""
-        return prompt_tokens * self.input_ngonka + completion_tokens * self.output_ngonka + self.attempt_ngonka
+        """Return what one attempt with these tokens costs the operator, in ngonka; never more than there is."""
+        bill = prompt_tokens * self.input_ngonka + completion_tokens * self.output_ngonka + self.attempt_ngonka
+        return min(bill, BILL_NGONKA_MAX)
 
 
 def revised(sheet: Sheet, changes: Mapping[str, Price], *, fee_ppm: int | None = None) -> Sheet:

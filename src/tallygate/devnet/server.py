@@ -189,7 +189,8 @@ class Connection(asyncio.Protocol):
     def reset(self) -> None:
         """Drops the connection with a TCP reset."""
         sock = self._transport.get_extra_info("socket")
-        if sock is not None:
+        # A transport that is closing may have no socket left to set anything on.
+        if sock is not None and not self._transport.is_closing():
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
@@ -221,6 +222,9 @@ class Connection(asyncio.Protocol):
         if not isinstance(head, h11.Request):
             return None
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+        if sum(len(name) + len(value) for name, value in head.headers) > HEAD_LIMIT_BYTES:
+            await self._refuse(431, "request header too large")
+            return None
         body = bytearray()
         if _declared_length(headers) > BODY_LIMIT_BYTES:
             await self._refuse_large_body()

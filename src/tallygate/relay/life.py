@@ -143,7 +143,7 @@ class _Life:
         self._bounds = self._outgoing.bounds(floors)
         self._tally = Tally(call.chat.prompt_bytes, self._bounds[0], call.chat.choices)
         self._dispatch = Dispatch(self._inference, self._outgoing, places, self.watch, relay.ledger)
-        self._reply = Reply(sink, self._headers, relay.render_error, relay.keep_alive_s)
+        self._reply = Reply(sink, relay.render_error, relay.keep_alive_s)
         self._loop = asyncio.get_running_loop()
         self._begun_s = self._loop.time()
         self._first_byte_ms: int | None = None
@@ -167,12 +167,14 @@ class _Life:
         finally:
             self._reply.close()
             self._dispatch.let_go()
+            self.watch.close()
             if self._inference.is_open and self._relay.ledger.ready:
                 await self._end_without_caller()  # a defect of ours is on its way up; it must not leave money held
 
     async def _serve(self) -> None:
         if self.watch.has_left():
             raise CallerLeft
+        self._reply.headers = self._headers()
         if self._call.chat.stream:
             self._reply.keep_alive()
         self._inference.on(Event.DISPATCHED)
@@ -180,6 +182,8 @@ class _Life:
         if failure is not None:
             await self._end_failed(Event.NO_TRY_LEFT, failure)
             return
+        if self._dispatch.sending.try_:
+            self._reply.headers = self._headers()  # another upstream may have another floor
         self._inference.on(Event.FIRST_BYTE)
         self._first_byte_ms = self._elapsed_ms()
         await (self._stream() if self._call.chat.stream else self._complete())

@@ -37,21 +37,18 @@ class Reply:
 
     Args:
         sink: Where it goes.
-        headers: The headers of every answer to this call but its content type.
         render_error: Renders a refusal as the JSON of an `error` member.
         keep_alive_s: After so long without a byte, a streaming caller gets a comment.
+
+    Attributes:
+        headers: The headers of the answer but its content type.
+        started: Whether the caller has seen anything.
     """
 
-    def __init__(
-        self,
-        sink: Sink,
-        headers: Callable[[], list[tuple[bytes, bytes]]],
-        render_error: Callable[[Refusal], bytes],
-        keep_alive_s: float,
-    ) -> None:
+    def __init__(self, sink: Sink, render_error: Callable[[Refusal], bytes], keep_alive_s: float) -> None:
+        self.headers: list[tuple[bytes, bytes]] = []
         self.started = False
         self._sink = sink
-        self._headers = headers
         self._render_error = render_error
         self._keep_alive_s = keep_alive_s
         self._loop = asyncio.get_running_loop()
@@ -67,7 +64,7 @@ class Reply:
         """Send a piece of a stream, after the headers if it is the first."""
         if not self.started:
             self.started = True
-            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), *self._headers()]
+            headers = [(b"content-type", b"text/event-stream; charset=utf-8"), *self.headers]
             await self._sink.start(200, [*headers, (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")])
         self._written_s = self._loop.time()
         await self._sink.write(data)
@@ -84,7 +81,7 @@ class Reply:
 
     async def respond(self, body: bytes) -> None:
         """Send a whole JSON answer."""
-        await self._sink.respond(200, [(b"content-type", b"application/json"), *self._headers()], body)
+        await self._sink.respond(200, [(b"content-type", b"application/json"), *self.headers], body)
 
     def close(self) -> None:
         """Stop the signs of life."""

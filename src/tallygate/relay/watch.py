@@ -34,6 +34,10 @@ class Watch:
         if self._waiting and self._task is not None:
             self._task.cancel()
 
+    def close(self) -> None:
+        """Forget the task, which holds us in turn: what is not a cycle is freed at once."""
+        self._task = None
+
     def has_left(self) -> bool:
         """Return whether the caller has left."""
         return self._left

@@ -54,7 +54,7 @@ class EmbeddedLedger:
         self._live_keys: dict[bytes, ApiKey] = {}
         self._restore(contents)
         self._orphans = list(self._books.holds.values())
-        self._queue = GroupCommit(lambda entries, rows: journal.commit(entries, rows, now_ns()))
+        self._queue = GroupCommit(lambda entries, rows: journal.write(entries, rows, now_ns()), journal.flush)
 
     # --- Ledger ------------------------------------------------------------------------------------------------
 

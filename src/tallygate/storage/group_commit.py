@@ -1,8 +1,9 @@
 """Durability for many at the price of one: commits at once when idle, groups what comes while one is under way.
 
-Entries are taken in the order in which they were made and handed, as one batch, to a thread that waits for the
-disk. After the first failure nothing is committed any more: what the disk has kept is then unknown, and only the
-next start, which reads it back, may go on.
+Entries are taken in the order in which they were made and written as one batch; then a thread waits for the disk.
+Only the waiting is the thread's: everything else is done on the event loop, since two threads that both run Python
+make each other wait. After the first failure nothing is committed any more: what the disk has kept is then unknown,
+and only the next start, which reads it back, may go on.
 """
 
 from __future__ import annotations
@@ -29,14 +30,18 @@ class _Batch(NamedTuple):
 
 
 class GroupCommit:
-    """A queue of entries in front of one blocking `commit`.
+    """A queue of entries in front of a store that takes one batch at a time.
 
     Args:
-        commit: Makes one batch durable; called from a thread of its own, never twice at a time.
+        write: Takes one batch into the store without waiting for the disk; called on the event loop.
+        flush: Waits until that batch is durable; called from a thread of its own. The two alternate.
     """
 
-    def __init__(self, commit: Callable[[list[Written], list[NewAccount | KeyRow]], None]) -> None:
-        self._commit = commit
+    def __init__(
+        self, write: Callable[[list[Written], list[NewAccount | KeyRow]], None], flush: Callable[[], None]
+    ) -> None:
+        self._write = write
+        self._flush = flush
         self._loop = asyncio.get_running_loop()
         self._gathering = _Batch([], [], [])
         self._committing: _Batch | None = None
@@ -89,16 +94,22 @@ class GroupCommit:
     def _dispatch(self) -> None:
         if self._failure is not None:
             return
-        self._committing, self._gathering = self._gathering, _Batch([], [], [])
-        self._jobs.put(self._committing)
+        batch = self._committing = self._gathering
+        self._gathering = _Batch([], [], [])
+        try:
+            self._write(batch.entries, batch.rows)
+        except Exception as error:  # noqa: BLE001  (whatever it was, the books must not go on without it)
+            self._finish(batch, _describe(error))
+        else:
+            self._jobs.put(batch)
 
     def _work(self) -> None:
         while (batch := self._jobs.get()) is not None:
             failure = None
             try:
-                self._commit(batch.entries, batch.rows)
-            except Exception as error:  # noqa: BLE001  (whatever it was, the books must not go on without it)
-                failure = f"{type(error).__name__}: {error}"
+                self._flush()
+            except Exception as error:  # noqa: BLE001  (the same)
+                failure = _describe(error)
             self._loop.call_soon_threadsafe(self._finish, batch, failure)
 
     def _finish(self, batch: _Batch, failure: str | None) -> None:
@@ -112,6 +123,10 @@ class GroupCommit:
             self._dispatch()
         else:
             self._scheduled = False
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _wake(waiters: list[asyncio.Future[None]], failure: str | None) -> None:

@@ -63,11 +63,18 @@ class Journal(Protocol):
     def open(self) -> Contents:
         """Begin a new epoch, durably, and return what is there."""
 
-    def commit(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
-        """Make one batch durable, with the rows beside it, or nothing of it.
+    def write(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
+        """Take one batch, with the rows beside it, without waiting for the disk; `flush` follows.
 
         Raises:
             FencedError: Another process has begun a later epoch.
+            StoreUnavailableError: The store failed; it takes nothing any more.
+        """
+
+    def flush(self) -> None:
+        """Make the batch that was written durable, all of it or nothing; blocks, so it has a thread of its own.
+
+        Raises:
             StoreUnavailableError: The store failed; it takes nothing any more.
         """
 

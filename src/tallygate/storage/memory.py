@@ -58,7 +58,7 @@ class MemoryJournal:
             ],
         )
 
-    def commit(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
+    def write(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
         """Keep one batch."""
         disk = self._disk
         if disk.epoch != self._epoch:
@@ -77,6 +77,9 @@ class MemoryJournal:
                 disk.keys[row.key.id] = row
         for written in entries:
             self._keep_state(written.entry)
+
+    def flush(self) -> None:
+        """Memory is as durable as it gets."""
 
     def audit(self) -> Report:
         """Replay every batch."""

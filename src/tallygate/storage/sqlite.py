@@ -94,23 +94,24 @@ class SqliteJournal:
                 open_holds=self._open_holds(),
             )
 
-    def commit(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
-        """Make one batch durable, or nothing of it; after the first failure, nothing ever."""
+    def write(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
+        """Write one batch into a transaction; the pages stay in memory until `flush`."""
         if self._broken is not None:
             raise StoreUnavailableError(self._broken)
         sequence = self._sequence + 1
         header = seal(entries, self._writer, self._epoch, sequence, self._head, time_ns)
         head = header_hash(header)
-        try:
+        with self._breaking():
             self._db.execute("BEGIN IMMEDIATE")
             self._write(header, head, sequence, entries, rows)
-            self._db.execute("COMMIT")
-        except (apsw.Error, StoreUnavailableError) as error:
-            self._break(f"{type(error).__name__}: {error}")
-            if isinstance(error, StoreUnavailableError):
-                raise
-            raise StoreUnavailableError(str(error)) from None
         self._sequence, self._head = sequence, head
+
+    def flush(self) -> None:
+        """Commit the transaction: when this returns it is on the disk; after the first failure, nothing ever is."""
+        if self._broken is not None:
+            raise StoreUnavailableError(self._broken)
+        with self._breaking():
+            self._db.execute("COMMIT")
 
     def audit(self) -> Report:
         """Replay the file as it is now, through a connection that only reads."""
@@ -195,6 +196,18 @@ class SqliteJournal:
         for (raw,) in self._db.execute(QUERIES["open_hold_entries"]):
             holds.setdefault(decode_entry(raw).inference, []).append(raw)
         return list(holds.values())
+
+    @contextlib.contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """Take note of a failure: whatever the disk has kept is then unknown until the next start reads it."""
+        try:
+            yield
+        except StoreUnavailableError as error:
+            self._break(str(error))
+            raise
+        except apsw.Error as error:
+            self._break(f"{type(error).__name__}: {error}")
+            raise StoreUnavailableError(self._broken) from None
 
     def _break(self, why: str) -> None:
         self._broken = why

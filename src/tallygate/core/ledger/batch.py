@@ -82,7 +82,7 @@ def decode_header(header_bytes: bytes) -> Header:
     """
     try:
         header = _decode(header_bytes)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise MalformedHeaderError(f"not a batch header: {error}") from None
     if header.format != 1 or _encode(header) != header_bytes:
         raise MalformedHeaderError("not a batch header in canonical form")

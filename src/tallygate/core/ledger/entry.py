@@ -18,6 +18,10 @@ from typing import Final
 import msgspec
 
 FORMAT: Final = 1
+ID_BYTES: Final = 16
+"""Bytes of a nonce and of a writer's id."""
+AMOUNT_MAX: Final = 2**63 - 1
+"""Amounts are signed 64-bit in every store."""
 
 DEPOSIT: Final = "deposit"
 CORRECTION: Final = "correction"
@@ -121,10 +125,12 @@ def decode_entry(entry_bytes: bytes) -> Entry:
     """
     try:
         entry = _decode(entry_bytes)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedEntryError(f"not an entry: {error}") from None
     if entry.format != FORMAT or entry.kind not in KINDS:
         raise MalformedEntryError(f"unknown format {entry.format} or kind {entry.kind!r}")
+    if len(entry.nonce) != ID_BYTES or len(entry.writer) != ID_BYTES:
+        raise MalformedEntryError(f"nonce and writer have {ID_BYTES} bytes")
     if _encode(entry) != entry_bytes:
         raise MalformedEntryError("not in canonical form")
     return entry

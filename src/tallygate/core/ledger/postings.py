@@ -29,15 +29,20 @@ def usd_postings(account: Account, available: int, held: int, cost: Cost = FREE)
 def ngonka_postings(bills: dict[str, int], unpaid: int) -> tuple[Posting, ...]:
     """Return the NGONKA postings of upstreams' bills, sorted, without those of zero."""
     paid = sum(bills.values()) - unpaid
-    payables: Iterable[Posting] = ((e.NGONKA, e.payable_account(name), -bill) for name, bill in sorted(bills.items()))
+    if paid < 0 or unpaid < 0 or min(bills.values(), default=0) < 0:
+        raise InvariantBrokenError("an upstream's bill cannot be negative, nor less than what of it is unpaid")
+    # Sorted as ledger accounts: by the upstreams' names alone, `a` would come before `a-b`, and `a/…` after `a-b/…`.
+    payables: Iterable[Posting] = sorted((e.NGONKA, e.payable_account(name), -bill) for name, bill in bills.items())
     postings = ((e.NGONKA, e.COST_PAID, paid), (e.NGONKA, e.COST_UNPAID, unpaid), *payables)
     return tuple(posting for posting in postings if posting[2])
 
 
 def check_balanced(postings: tuple[Posting, ...]) -> None:
-    """Raise InvariantBrokenError unless the postings sum to zero in each book."""
+    """Raise InvariantBrokenError unless the postings fit 64 bits and sum to zero in each book."""
     usd = ngonka = 0
     for book, _, amount in postings:
+        if not -e.AMOUNT_MAX <= amount <= e.AMOUNT_MAX:
+            raise InvariantBrokenError("an amount does not fit 64 bits")
         if book == e.USD:
             usd += amount
         else:

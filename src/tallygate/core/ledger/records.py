@@ -71,7 +71,12 @@ class HoldRequest(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """Money set aside for one inference, and its sendings that have not ended."""
+    """Money set aside for one inference, and its sendings.
+
+    Attributes:
+        open_sendings: Those that have not ended, each with the id of the `attempt` that began it; None for the first.
+        begun: Part and try of every sending ever begun.
+    """
 
     id: bytes
     inference: str
@@ -85,6 +90,7 @@ class Hold:
     completion_tokens_max: int
     cost: Cost
     open_sendings: dict[Sending, bytes | None]
+    begun: set[tuple[int, int]] = field(default_factory=set)
 
 
 class Settlement(NamedTuple):
