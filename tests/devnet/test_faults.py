@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tallygate.devnet.faults import FAULT_NAMES
+from tallygate.devnet.faults import FAULT_NAMES, Barrier
 from tests.devnet.conftest import CHAT, World
 from tests.devnet.signing import chat_body
 from tests.devnet.wire import Wire, control
@@ -259,7 +259,9 @@ async def test_a_deleted_barrier_lets_go(world: World) -> None:
     wire = await Wire.open(world.url)
     body = chat_body()
     await wire.send("POST", CHAT, world.sign(body), body)
-    while not world.devnet.busy():
+    (barrier,) = world.devnet._nodes[0].faults._arrivals
+    assert isinstance(barrier, Barrier)
+    while not barrier._waiting:
         await control(world.url, "GET", "state")
     await control(world.url, "DELETE", "faults")
     assert (await wire.receive()).status == 200

@@ -3,14 +3,28 @@
 import ast
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import uvloop
 
 from tallygate import devnet as package
-from tallygate.devnet import Devnet, DevnetPortBusyError, DevnetSettings, serve
+from tallygate.devnet import (
+    ChatCall,
+    Devnet,
+    DevnetPortBusyError,
+    DevnetSettings,
+    Ending,
+    EngineEvent,
+    Piece,
+    Prompt,
+    serve,
+)
+from tests.devnet.conftest import HandClock, World
+from tests.devnet.signing import MODEL
 from tests.devnet.wire import Wire, request
 
 
@@ -70,6 +84,58 @@ async def test_stops_with_clients_connected(settings: DevnetSettings) -> None:
     with pytest.raises(ConnectionResetError):
         await wire.receive_raw()
     wire.leave()
+
+
+class GatedEngine:
+    """An engine that says one word when it is let."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+
+    async def generate(self, call: ChatCall) -> AsyncIterator[EngineEvent]:
+        """Waits, then answers."""
+        yield Prompt(("one", "two"))
+        await self.gate.wait()
+        yield Piece(0, {"content": call.model}, ("word",))
+        yield Ending(0, "stop")
+
+
+async def test_another_engine_can_answer(settings: DevnetSettings) -> None:
+    """Any engine can stand behind the nodes; until it is done, its inference costs nothing."""
+    engine, clock = GatedEngine(), HandClock()
+    async with Devnet(settings, now_ns=clock, engine=engine) as devnet:
+        world = World(devnet, clock)
+        wire = await world.open_chat()
+        while not (inferences := (await world.state())["inferences"]):
+            pass
+        assert (inferences[0]["status"], inferences[0]["cost"]) == ("STARTED", 0)
+        assert world.spent() == 0
+        engine.gate.set()
+        answer = await wire.receive()
+        wire.leave()
+        assert answer.json()["choices"][0]["message"]["content"] == MODEL
+        assert world.spent() == 3
+
+
+def test_runs_on_uvloop_too(settings: DevnetSettings) -> None:
+    """Faults at the socket and a stop beside a leaving client work on uvloop as on asyncio."""
+
+    async def meet_faults() -> None:
+        clock = HandClock()
+        async with Devnet(settings, now_ns=clock) as devnet:
+            world = World(devnet, clock)
+            await world.order("refuse")
+            wire = await world.open_chat()
+            with pytest.raises(ConnectionResetError):
+                await wire.receive_raw()
+            wire.leave()
+            await world.order("stall_stream", after_frames=0)
+            wire = await world.open_chat(stream=True)
+            await wire.receive_frames(0)
+            wire.leave()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(meet_faults())
 
 
 async def test_uses_the_wall_clock_by_default(settings: DevnetSettings) -> None:

@@ -106,10 +106,6 @@ class Devnet:
             await server.stop()
         self._servers.clear()
 
-    def busy(self) -> bool:
-        """Says whether any request is being answered."""
-        return any(server.busy() for server in self._servers)
-
     async def wait_idle(self) -> None:
         """Waits until no inference runs, also none whose client has left."""
         for server in self._servers:

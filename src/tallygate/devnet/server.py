@@ -323,10 +323,6 @@ class HttpServer:
             await self._listener.wait_closed()
             self._listener = None
 
-    def busy(self) -> bool:
-        """Says whether any request is being answered."""
-        return self._calls > 0
-
     async def wait_idle(self) -> None:
         """Waits until no call is being answered, also none whose client has left."""
         await self._idle.wait()
