@@ -1,6 +1,6 @@
 """How an edge treats slow and malformed clients: sends each probe over a raw socket and prints what comes back.
 
-    python benchmarks/edge_probes.py PORT [PATIENCE_S]
+python benchmarks/edge_probes.py PORT [PATIENCE_S]
 """
 
 from __future__ import annotations

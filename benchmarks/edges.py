@@ -151,9 +151,7 @@ async def main() -> None:
 
         rsgi = edge_kind == "granian-rsgi"
         app = (
-            rsgi_app(router, problems, entropy)
-            if rsgi
-            else Edge(router, problems, lambda: ids.request_id(entropy(12)))
+            rsgi_app(router, problems, entropy) if rsgi else Edge(router, problems, lambda: ids.request_id(entropy(12)))
         )
         granian = Server(
             app,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 
 from tallygate.api.http import Request
-from tallygate.core.errors import Code, Refusal, StoreUnavailableError
+from tallygate.core.errors import STORE_RETRY_AFTER_S, Code, Refusal, StoreUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     Scope = dict[str, Any]
     Receive = Callable[[], Awaitable[dict[str, Any]]]
     Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+DISCARD_BYTES_MAX: Final = 16 * 1024 * 1024
+"""How much of a refused request's body is taken and thrown away: more than the largest that is good (10 MiB)."""
 
 _log = structlog.get_logger()
 
@@ -51,6 +54,23 @@ class AsgiBody:
             pieces.append(piece)
 
 
+    @property
+    def outstanding(self) -> bool:
+        """Whether the caller may still be sending: the head announced a body, and it has not been read."""
+        names = {name for name, _ in self._scope["headers"]}
+        announced = not names.isdisjoint((b"content-length", b"transfer-encoding"))
+        return announced and not self.complete and b"expect" not in names
+
+    async def discard(self, bytes_max: int) -> None:
+        """Take the rest of it, but not more than this, and throw it away."""
+        size = 0
+        while size <= bytes_max:
+            message = await self._receive()
+            size += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                return
+
+
 class CallerVanishedError(Exception):
     """The caller closed the connection before the request was complete; there is nobody to answer."""
 
@@ -64,7 +84,7 @@ class Connection(Protocol):
 class AsgiSink:
     """The caller of one request, behind the server."""
 
-    __slots__ = ("_connection", "_id", "_receive", "_send", "_watcher", "started")
+    __slots__ = ("_callback", "_connection", "_id", "_receive", "_send", "_watcher", "started")
 
     def __init__(self, request_id: str, connection: Connection | None, receive: Receive, send: Send) -> None:
         self.started = False
@@ -73,6 +93,7 @@ class AsgiSink:
         self._receive = receive
         self._send = send
         self._watcher: asyncio.Task[None] | None = None
+        self._callback: Callable[[], None] | None = None
 
     async def start(self, status: int, headers: Headers) -> None:
         """Begin an answer."""
@@ -97,14 +118,14 @@ class AsgiSink:
     def on_leave(self, callback: Callable[[], None]) -> None:
         """Have a function called when the caller leaves before the end; the body must have been read."""
         if self._connection is not None:
-            self._connection.on_lost = callback
+            self._connection.on_lost = self._callback = callback
         else:
             self._watcher = asyncio.get_running_loop().create_task(self._watch(callback))
 
     def close(self) -> None:
         """Stop watching."""
-        if self._connection is not None:
-            self._connection.on_lost = None
+        if self._connection is not None and self._connection.on_lost is self._callback:
+            self._connection.on_lost = None  # the connection may be watched for the caller's next request already
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
@@ -137,16 +158,17 @@ class Edge:
         try:
             await self._answer(request_id, scope, body, sink)
         except Refusal as refusal:
-            await self._refuse(sink, refusal, complete=body.complete)
+            await self._refuse(sink, refusal, body)
         except StoreUnavailableError:
             message = "The gateway's books cannot be written now."
-            await self._refuse(sink, Refusal(Code.STORE_UNAVAILABLE, message), complete=body.complete)
+            refusal = Refusal(Code.STORE_UNAVAILABLE, message, retry_after_s=STORE_RETRY_AFTER_S)
+            await self._refuse(sink, refusal, body)
         except CallerVanishedError:
             pass
         except Exception:  # noqa: BLE001  (the outermost handler: whatever it is, it is ours, logged and answered)
             _log.exception("defect", request_id=request_id)
             message = "The gateway made a mistake; it has been logged under this request's id."
-            await self._refuse(sink, Refusal(Code.INTERNAL_ERROR, message), complete=body.complete)
+            await self._refuse(sink, Refusal(Code.INTERNAL_ERROR, message), body)
         finally:
             sink.close()
 
@@ -165,10 +187,18 @@ class Edge:
         if response is not None:
             await sink.respond(response.status, response.headers, response.body)
 
-    async def _refuse(self, sink: AsgiSink, refusal: Refusal, *, complete: bool) -> None:
+    async def _refuse(self, sink: AsgiSink, refusal: Refusal, body: AsgiBody) -> None:
+        """Tell a caller why not, at once; then take what is still coming, for closing before would destroy the answer."""
         if sink.started:
             return  # a part of an answer is out; the server closes the connection
-        headers = self._problems.headers(refusal)
-        if not complete:
-            headers.append((b"connection", b"close"))  # whatever is left of the body is not read
-        await sink.respond(self._problems.status(refusal), headers, self._problems.body(refusal))
+        status, headers = self._problems.status(refusal), self._problems.headers(refusal)
+        content = self._problems.body(refusal)
+        if not body.complete:
+            headers.append((b"connection", b"close"))
+        if not body.outstanding:
+            await sink.respond(status, headers, content)
+            return
+        await sink.start(status, [*headers, (b"content-length", b"%d" % len(content))])
+        await sink.write(content)
+        await body.discard(DISCARD_BYTES_MAX)
+        await sink.finish()

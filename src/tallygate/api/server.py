@@ -26,6 +26,8 @@ HEAD_BYTES_MAX: Final = 64 * 1024
 
 SWEEP_S: Final = 1.0
 BACKLOG: Final = 2048
+GOODBYE_S: Final = 5.0
+"""How long a caller may take to read the end of an answer when the server closes."""
 IDLE_S_MAX: Final = 75.0
 """How long an unused connection is kept: longer than load balancers keep theirs (60 s), so that they close first."""
 
@@ -50,8 +52,9 @@ class PortBusyError(OSError):
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with a bounded head and bounded patience for a request to arrive."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, note_lost: Callable[[], None], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._note_lost = note_lost
         self._head_bytes = 0
         self._in_head = True
         self.waiting_since_s: float | None = self.loop.time()
@@ -65,6 +68,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.on_lost is not None:
             self.on_lost()
             self.on_lost = None
+        self._note_lost()
 
     def data_received(self, data: bytes) -> None:
         """Parse, and refuse a head that does not end."""
@@ -127,10 +131,16 @@ class HttpServer:
         app: The application.
         head_s_max: How long a request's head may take to arrive.
         body_s_max: How long its body may take.
+        sweep_s: How often that is looked at.
     """
 
     def __init__(
-        self, app: Callable[..., Awaitable[None]], *, head_s_max: float = 10.0, body_s_max: float = 60.0
+        self,
+        app: Callable[..., Awaitable[None]],
+        *,
+        head_s_max: float = 10.0,
+        body_s_max: float = 60.0,
+        sweep_s: float = SWEEP_S,
     ) -> None:
         self._config = uvicorn.Config(
             app,
@@ -148,8 +158,10 @@ class HttpServer:
         self._state = ServerState()
         self._head_s_max = head_s_max
         self._body_s_max = body_s_max
+        self._sweep_s = sweep_s
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
+        self._gone: asyncio.Future[None] | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port, which the system chooses if it is 0.
@@ -171,18 +183,31 @@ class HttpServer:
         for connection in tuple(self._state.connections):
             connection.shutdown()
 
+    def abort(self) -> None:
+        """Drop every connection at once, with whatever its caller has not read."""
+        for connection in tuple(self._state.connections):
+            connection.transport.abort()
+
     async def close(self) -> None:
-        """Close everything that is still open."""
+        """Close everything that is still open; what has been written still goes out to whoever reads it."""
         self.stop_accepting()
         if self._sweeper is not None:
             self._sweeper.cancel()
         for connection in tuple(self._state.connections):
             connection.transport.close()
+        if self._state.connections:
+            self._gone = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._gone], timeout=GOODBYE_S)
+            self.abort()
         if self._state.tasks:
-            await asyncio.wait(tuple(self._state.tasks), timeout=5.0)
+            await asyncio.wait(tuple(self._state.tasks), timeout=GOODBYE_S)
 
     def _make_protocol(self) -> GuardedProtocol:
-        return GuardedProtocol(config=self._config, server_state=self._state, app_state={})
+        return GuardedProtocol(self._note_lost, config=self._config, server_state=self._state, app_state={})
+
+    def _note_lost(self) -> None:
+        if self._gone is not None and not self._state.connections and not self._gone.done():
+            self._gone.set_result(None)
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -191,7 +216,7 @@ class HttpServer:
         for connection in tuple(self._state.connections):
             if isinstance(connection, GuardedProtocol):
                 connection.check_patience(now_s, self._head_s_max, self._body_s_max)
-        self._sweeper = loop.call_later(SWEEP_S, self._sweep)
+        self._sweeper = loop.call_later(self._sweep_s, self._sweep)
 
     @staticmethod
     def _bind(host: str, port: int) -> socket.socket:

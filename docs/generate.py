@@ -1,0 +1,152 @@
+"""Draws the tables of the documentation from the code, between `<!-- generated: NAME -->` and `<!-- end -->`.
+
+`python docs/generate.py` writes them; with `--check` it exits 1 if any is stale.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tallygate.api.admin import AdminApi
+from tallygate.api.problems import PROBLEMS
+from tallygate.api.public import PublicApi
+from tallygate.cli import program
+from tallygate.core import nodes
+from tallygate.core.inference import TABLE
+from tallygate.core.nodes import Failure, judge_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "ARCHITECTURE.md", ROOT / "docs" / "contract.md")
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table."""
+    heads = list(heads)
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def inference() -> str:
+    """The life of a call."""
+    rows = (
+        (state.name, event.value, "" if after.state is state else after.state.name, after.money.value, after.caller)
+        for (state, event), after in TABLE.items()
+    )
+    return table(("a call that is", "what happens", "becomes", "the money", "the caller sees"), rows)
+
+
+def retry() -> str:
+    """The retry table."""
+    samples: tuple[tuple[str, Failure], ...] = (
+        ("cannot be reached", nodes.UNREACHED),
+        ("reset on a reused connection, no byte came", nodes.LOST_ON_REUSE),
+        ("connection lost before the first byte", nodes.LOST),
+        ("no first byte in time", nodes.SILENT),
+        *_statuses(),
+    )
+    rows = (
+        (name, failure.retry.value, "yes" if failure.charged else "no", f"`{failure.code.value}`")
+        for name, failure in samples
+    )
+    return table(("what happens", "tried again", "may have cost", "else the caller is told"), rows)
+
+
+def _statuses() -> Iterator[tuple[str, Failure]]:
+    for status, body, what in (
+        (400, b'{"error":"signature is too old"}', "400 signature is too old, or in the future"),
+        (400, b'{"error":"bad"}', "400 for the body"),
+        (401, b"", "401"),
+        (402, b"", "402"),
+        (403, b'{"error":"Transfer Agent not allowed"}', "403 Transfer Agent not allowed"),
+        (404, b"", "404"),
+        (410, b"", "410 (the node is out for good)"),
+        (413, b"", "413"),
+        (422, b"", "422"),
+        (429, b"", "429"),
+        (500, b'{"error":"rpc error: code = NotFound desc = account not found"}', "500 rpc error … NotFound"),
+        (500, b"", "500"),
+        (502, b"", "502"),
+        (503, b"", "503"),
+        (308, b"", "any redirect (never followed)"),
+    ):
+        yield what, judge_status(status, {}, body, signed=True)
+
+
+def errors() -> str:
+    """Every code with its status and type."""
+    rows = (
+        (str(p.status), f"`{p.type}`", f"`{code.value}`", "" if p.retry is None else f"`{str(p.retry).lower()}`")
+        for code, p in PROBLEMS.items()
+    )
+    return table(("status", "type", "code", "`x-should-retry`"), rows)
+
+
+def public_routes() -> str:
+    """The callers' routes."""
+    return _routes(PublicApi)
+
+
+def admin_routes() -> str:
+    """The operator's routes."""
+    return _routes(AdminApi)
+
+
+def _routes(api: type) -> str:
+    routes = api.__new__(api).routes()
+    return table(("", "route", ""), ((r.method, f"`{r.path}`", r.summary) for r in routes))
+
+
+def commands() -> str:
+    """The command line."""
+    return table(("command", ""), _commands(program, ""))
+
+
+def _commands(group: click.Command, prefix: str) -> Iterator[tuple[str, str]]:
+    assert isinstance(group, click.Group)
+    for name, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{prefix}{name} ")
+        else:
+            context = click.Context(command)
+            arguments = [p.make_metavar(context) for p in command.params if p.param_type_name == "argument"]
+            yield f"`{' '.join([prefix + name, *arguments])}`", command.get_short_help_str(100)
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "inference": inference,
+    "retry": retry,
+    "errors": errors,
+    "public routes": public_routes,
+    "admin routes": admin_routes,
+    "commands": commands,
+}
+
+
+def drawn(text: str) -> str:
+    """Return a page's text with its tables drawn anew."""
+
+    def draw(match: re.Match[str]) -> str:
+        return f"<!-- generated: {match[1]} -->\n{SECTIONS[match[1]]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- generated: ([\w ]+) -->\n(?:.*?\n)??<!-- end -->", draw, text, flags=re.DOTALL)
+
+
+def stale_pages() -> list[Path]:
+    """Return the pages whose tables are not what the code says."""
+    return [page for page in PAGES if drawn(page.read_text()) != page.read_text()]
+
+
+if __name__ == "__main__":
+    stale = stale_pages()
+    if "--check" in sys.argv:
+        sys.exit("\n".join(f"stale: {page.relative_to(ROOT)}; run python docs/generate.py" for page in stale) or 0)
+    for page in stale:
+        page.write_text(drawn(page.read_text()))
