@@ -1,0 +1,214 @@
+"""From the file to settings: reads every part, whatever is wrong with the others, and then tells all problems at once.
+
+`load` is the only code here that touches files. Errors about the file are raised outside of `except` blocks, so that
+no exception carries the text of the file along.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tallygate.config.lines import LineFinder
+from tallygate.config.models import read_models, refuse_aliases
+from tallygate.config.schema import Admin, Billing, Root, Server, Store
+from tallygate.config.secrets import SecretReader, read_secret_file
+from tallygate.config.settings import (
+    AdminSettings,
+    BillingSettings,
+    ConfigError,
+    Problem,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+)
+from tallygate.config.tables import Attempt, Report, Table
+from tallygate.config.upstreams import Surroundings, read_upstreams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tallygate.config.lines import KeyPath
+    from tallygate.config.settings import ModelSettings, UpstreamSettings
+
+PEPPER_SUFFIX: Final = ".pepper"
+
+_AT_LINE: Final = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", re.DOTALL)
+_ANY_HOST: Final = {"0.0.0.0", "::"}  # noqa: S104  (compared with, not listened on)
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Return the settings of a file, with the secrets that it refers to.
+
+    Args:
+        path: The file, in TOML.
+        environ: The environment; `Settings.secret_env_names` tells which of it to remove afterwards.
+
+    Raises:
+        ConfigError: With every problem that was found.
+    """
+    text = _read_text(path)
+    return parse(
+        _read_toml(text),
+        environ=environ,
+        read_secret_file=read_secret_file,
+        lines=LineFinder(text),
+        base_dir=path.absolute().parent,
+        is_file=Path.is_file,
+    )
+
+
+def parse(
+    mapping: Mapping[str, Any],
+    *,
+    environ: Mapping[str, str],
+    read_secret_file: Callable[[Path], str],
+    lines: Callable[[KeyPath], int | None],
+    base_dir: Path,
+    is_file: Callable[[Path], bool] = lambda _: True,
+) -> Settings:
+    """Return the settings of a mapping; pure but for what is passed in.
+
+    Args:
+        mapping: What a TOML file says, its floats as `Decimal`.
+        environ: Where the variables of secrets are.
+        read_secret_file: Returns what a file holds that only its owner can read; raises `UnusableFileError`.
+        lines: Tells on which line a value stands.
+        base_dir: What the names of files are relative to.
+        is_file: Tells whether a file exists that is read later.
+
+    Raises:
+        ConfigError: With every problem that was found.
+    """
+    report = Report(lines)
+    secrets = SecretReader(environ, read_secret_file, base_dir)
+    around = Surroundings(report, secrets, base_dir, is_file)
+    settings = Attempt(_read_settings, Table(Root, dict(mapping), (), report), around)
+    if report.problems:
+        raise ConfigError(report.problems)
+    return settings.take()
+
+
+def _read_settings(root: Table, around: Surroundings) -> Settings:
+    server = Attempt(_read_server, root)
+    admin = Attempt(_read_admin, root, around.secrets)
+    store = Attempt(_read_store, root, around.base_dir)
+    billing = Attempt(_read_billing, root)
+    upstreams = Attempt(_read_upstreams, root, around)
+    models = Attempt(_read_models, root, around.report)
+    Attempt(_refuse_same_listener, server, admin, around.report)
+    Attempt(_refuse_aliases, upstreams, models, around.report)
+    return Settings(
+        server=server.take(),
+        admin=admin.take(),
+        store=store.take(),
+        billing=billing.take(),
+        upstreams=upstreams.take(),
+        models=models.take(),
+        secret_env_names=frozenset(around.secrets.env_names),
+    )
+
+
+def _read_server(root: Table) -> ServerSettings:
+    table = root.item(Server, Root.server)
+    host, port = table[Server.listen]
+    return ServerSettings(
+        host=host,
+        port=port,
+        keep_alive_s=table[Server.keep_alive_s],
+        drain_s=table[Server.drain_s],
+        header_timeout_s=table[Server.header_timeout_s],
+        body_timeout_s=table[Server.body_timeout_s],
+        default_temperature=table[Server.default_temperature],
+        log_level=table[Server.log_level],
+    )
+
+
+def _read_admin(root: Table, secrets: SecretReader) -> AdminSettings:
+    table = root.item(Admin, Root.admin)
+    key = Attempt(secrets.read_admin_key, table, Admin.key_env, Admin.key_file)
+    host, port = table[Admin.listen]
+    return AdminSettings(host, port, key.take())
+
+
+def _read_store(root: Table, base_dir: Path) -> StoreSettings:
+    table = root.item(Store, Root.store)
+    path = base_dir / table[Store.url]
+    pepper_file = path.with_suffix(PEPPER_SUFFIX)
+    if (name := table[Store.pepper_file]) is not None:
+        pepper_file = base_dir / name
+    if pepper_file == path:
+        key = Store.url if name is None else Store.pepper_file
+        raise table.broken(key, "makes the database and the pepper one file.", "Name two files.")
+    return StoreSettings(
+        path=path,
+        pepper_file=pepper_file,
+        hold_durability=table[Store.hold_durability],
+        after_crash=table[Store.after_crash],
+    )
+
+
+def _read_billing(root: Table) -> BillingSettings:
+    table = root.item(Billing, Root.billing)
+    return BillingSettings(
+        fee_ppm=table[Billing.fee_ppm],
+        insufficient_balance_status=table[Billing.insufficient_balance_status],
+        short_balance=table[Billing.short_balance],
+    )
+
+
+def _read_upstreams(root: Table, around: Surroundings) -> tuple[UpstreamSettings, ...]:
+    return read_upstreams(root[Root.upstreams], around)
+
+
+def _read_models(root: Table, report: Report) -> tuple[ModelSettings, ...]:
+    models = root[Root.models]
+    return read_models({} if models is None else models, report)
+
+
+def _refuse_same_listener(server: Attempt[ServerSettings], admin: Attempt[AdminSettings], report: Report) -> None:
+    public, operators = server.take(), admin.take()
+    hosts = {public.host, operators.host}
+    if public.port == operators.port != 0 and (len(hosts) == 1 or hosts & _ANY_HOST):
+        report.add(("admin", "listen"), "is where callers connect, too.", "Give it a port of its own.")
+
+
+def _refuse_aliases(
+    upstreams: Attempt[tuple[UpstreamSettings, ...]], models: Attempt[tuple[ModelSettings, ...]], report: Report
+) -> None:
+    refuse_aliases(upstreams.take(), models.take(), report)
+
+
+# --- The file ---
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        complaint, remedy = "does not exist", "Make one: tallygate init, or name another: --config"
+    except OSError as error:
+        complaint, remedy = f"cannot be read ({error.strerror})", "Name a file that this user can read: --config"
+    except ValueError:
+        complaint, remedy = "is not text in UTF-8", "Save it as UTF-8."
+    raise _failure(None, f"The configuration file {path} {complaint}.", remedy)
+
+
+def _read_toml(text: str) -> dict[str, Any]:
+    line, reason = None, ""
+    try:
+        return tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        if (match := _AT_LINE.fullmatch(str(error))) is not None:
+            reason = f": {match[1]}"
+            line = int(match[2]) if match[2] else text.count("\n") + 1
+    except (ValueError, InvalidOperation, RecursionError):
+        reason = ": a number is too long, or arrays are nested too deeply"
+    raise _failure(line, f"The file is not valid TOML{reason}.", "Correct that line, or the one before it.")
+
+
+def _failure(line: int | None, message: str, remedy: str) -> ConfigError:
+    return ConfigError([Problem("", line, message, remedy)])

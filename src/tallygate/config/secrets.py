@@ -1,0 +1,176 @@
+"""Secrets: from the environment, or from files that only their owner can read.
+
+Invariants:
+- What a secret holds is never in a problem.
+- A key is a line of visible ASCII: whatever could break out of a header is refused when it is read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+from tallygate.config.schema import ADMIN_KEY_VARIABLE
+from tallygate.config.settings import Secret
+from tallygate.core.signing import InvalidSigningKeyError, SigningKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from tallygate.config.keys import Key
+    from tallygate.config.tables import Table
+
+    EnvKey: TypeAlias = Key[str | None]
+    FileKey: TypeAlias = Key[Path | None]
+
+FILE_BYTES_MAX: Final = 64 * 1024
+"""More than any key has; a file beyond that was named by mistake."""
+
+ADMIN_KEY_LENGTH_MIN: Final = 16
+
+_VISIBLE: Final = re.compile(r"[!-~]+")
+_LIKE_A_SECRET: Final = re.compile(r"(?:0[xX])?[0-9a-fA-F]{32,}|(?=.*\d)[A-Za-z0-9_+=-]{24,}")
+
+
+class UnusableFileError(Exception):
+    """A file of a secret cannot be used.
+
+    Attributes:
+        complaint: Completes a sentence that begins with the file's name.
+        remedy: What to do; `{path}` stands for the file's name.
+    """
+
+    def __init__(self, complaint: str, remedy: str) -> None:
+        super().__init__(complaint)
+        self.complaint = complaint
+        self.remedy = remedy
+
+
+def read_secret_file(path: Path) -> str:
+    """Return what a file holds that only its owner can read.
+
+    Raises:
+        UnusableFileError: It is missing, no regular file, open to others, too large, or no text.
+    """
+    try:
+        # Without O_NONBLOCK, opening a named pipe would wait for somebody to write.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise UnusableFileError("does not exist", "Make it, or correct its name.") from None
+    except OSError as error:
+        raise UnusableFileError(f"cannot be opened ({error.strerror})", "Let this user read it.") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnusableFileError("is not a regular file", "Name a file that holds the secret.")
+        if status.st_mode & 0o077:
+            raise UnusableFileError("can be read by others", "Run: chmod 600 {path}")
+        content = os.read(descriptor, FILE_BYTES_MAX + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > FILE_BYTES_MAX or not content.isascii():
+        raise UnusableFileError("does not hold a key", "Put the key into it, as one line of text.")
+    return content.decode("ascii")
+
+
+class SecretReader:
+    """Gets the secrets that a configuration refers to; notes a problem where that cannot be done.
+
+    Args:
+        environ: The environment.
+        read_file: Returns what a file holds; raises `UnusableFileError`.
+        base_dir: What the names of files are relative to.
+
+    Attributes:
+        env_names: The variables that were asked for.
+    """
+
+    def __init__(self, environ: Mapping[str, str], read_file: Callable[[Path], str], base_dir: Path) -> None:
+        self.env_names: set[str] = set()
+        self._environ = environ
+        self._read_file = read_file
+        self._base_dir = base_dir
+
+    def read_bearer_key(self, table: Table, env: EnvKey, file: FileKey) -> Secret | None:
+        """Return a key that is sent in a header, None if none is named; raises `BrokenError`."""
+        found = self._find(table, env, file)
+        return None if found is None else _visible_secret(table, found)
+
+    def read_admin_key(self, table: Table, env: EnvKey, file: FileKey) -> Secret | None:
+        """Return the admin key, None if its variable is not set; raises `BrokenError`."""
+        self.env_names.add(ADMIN_KEY_VARIABLE)
+        name = None if table.has(file) else table[env] or ADMIN_KEY_VARIABLE
+        if name is not None and not self._environ.get(name, "").strip():
+            self.env_names.add(name)
+            return None
+        found = self._find(table, env, file) if name is None else self._find_variable(table, env, name)
+        if found is None:
+            return None
+        if len(found.text) < ADMIN_KEY_LENGTH_MIN:
+            complaint = f"names {found.source}, whose key has fewer than {ADMIN_KEY_LENGTH_MIN} characters."
+            raise table.broken(found.key, complaint, "Make a longer one: openssl rand -hex 24")
+        return _visible_secret(table, found)
+
+    def read_wallet(self, table: Table, env: EnvKey, file: FileKey) -> SigningKey:
+        """Return a wallet's signing key; raises `BrokenError`."""
+        found = self._find(table, env, file)
+        if found is None:
+            raise table.broken(None, "names no key.", f"Write {env.name} or {file.name}.")
+        try:
+            return SigningKey.from_hex(found.text)
+        except InvalidSigningKeyError:
+            pass  # The complaint is made outside, so that it is not chained to anything.
+        complaint = f"names {found.source}, which holds no private key."
+        raise table.broken(found.key, complaint, "Put 64 hexadecimal digits there, with or without 0x.")
+
+    def _find(self, table: Table, env: EnvKey, file: FileKey) -> _Found | None:
+        """Return what a variable or a file holds, None if neither is named."""
+        if table.has(env) and table.has(file):
+            raise table.broken(file, f"stands beside {env.name}, and only one can count.", "Remove one of the two.")
+        if (name := table[env]) is not None:
+            return self._find_variable(table, env, name)
+        if (path := table[file]) is not None:
+            return self._find_file(table, file, self._base_dir / path)
+        return None
+
+    def _find_variable(self, table: Table, env: EnvKey, name: str) -> _Found:
+        self.env_names.add(name)
+        source = f"the environment variable {name}"
+        text = self._environ.get(name, "").strip()
+        if text:
+            return _Found(env, source, text)
+        state = "empty" if name in self._environ else "not set"
+        raise table.broken(env, f"names {source}, which is {state}.", f"Set {name}.")
+
+    def _find_file(self, table: Table, file: FileKey, path: Path) -> _Found:
+        # A secret that was pasted in place of a name must not be shown.
+        source = "a file" if _LIKE_A_SECRET.fullmatch(path.name) else str(path)
+        try:
+            text = self._read_file(path).strip()
+        except UnusableFileError as error:
+            complaint, remedy = error.complaint, error.remedy
+        except (OSError, ValueError):
+            complaint, remedy = "cannot be read", "Make it a file with one line of text, readable by this user."
+        else:
+            if text:
+                return _Found(file, source, text)
+            complaint, remedy = "is empty", "Put the key into it, as one line of text."
+        raise table.broken(file, f"names {source}, which {complaint}.", remedy.replace("{path}", source))
+
+
+class _Found(NamedTuple):
+    """The text of a secret, and where it is from."""
+
+    key: Key[Any]
+    source: str
+    text: str
+
+
+def _visible_secret(table: Table, found: _Found) -> Secret:
+    if not _VISIBLE.fullmatch(found.text):
+        complaint = f"names {found.source}, whose key has a space or a character outside of ASCII."
+        raise table.broken(found.key, complaint, "Put the key there as one line of visible ASCII characters.")
+    return Secret(found.text)

@@ -1,0 +1,195 @@
+"""What the configuration says, checked: frozen records that the rest of the program reads.
+
+What may live here: the records, the wrapper of a secret, and the error that carries every problem. What may not:
+reading, checking, defaults, the environment.
+
+Invariant: neither `repr` nor `str` of anything here shows a secret.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NoReturn, final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from tallygate.core.bounding import ModelCard
+    from tallygate.core.pricing import Price, UpstreamRate
+    from tallygate.core.signing import Scheme, SigningKey
+    from tallygate.network.client import Timeouts
+    from tallygate.network.origin import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a configuration.
+
+    Attributes:
+        path: Where, such as `upstreams[0].nodes[1].address`; empty when it concerns the whole file.
+        line: The line of the file, or of the nearest table around it; None where there is none.
+        message: What is wrong: a sentence that names the path, and never holds a secret.
+        remedy: What to do about it.
+    """
+
+    path: str
+    line: int | None
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = "" if self.line is None else f"line {self.line}: "
+        return f"{where}{self.message} {self.remedy}"
+
+
+class ConfigError(Exception):
+    """A configuration cannot be used; carries all of its problems, in the order of their lines."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.line or 0))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+@final
+class Secret:
+    """A text that is shown to nobody by accident."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """Return the text."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "<Secret>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(
+            self._text.encode(errors="surrogatepass"), other._text.encode(errors="surrogatepass")
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # a hash table compares in its own time
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is neither copied nor pickled")
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a secret is neither copied nor pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """The public listener. `default_temperature` is None where none is sent."""
+
+    host: str
+    port: int
+    keep_alive_s: float
+    drain_s: float
+    header_timeout_s: float
+    body_timeout_s: float
+    default_temperature: float | None
+    log_level: Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """The operator's listener. Without a key, every admin call is refused."""
+
+    host: str
+    port: int
+    key: Secret | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Where the books are, and what they promise."""
+
+    path: Path
+    pepper_file: Path
+    hold_durability: Literal["wait", "async"]
+    after_crash: Literal["void", "charge_prompt"]
+
+
+@dataclass(frozen=True, slots=True)
+class BillingSettings:
+    """How customers are charged."""
+
+    fee_ppm: int
+    insufficient_balance_status: Literal[402, 429]
+    short_balance: Literal["refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """One Gonka node. `base_path` is without the `/v1` that `url` may end in."""
+
+    url: str
+    origin: Origin
+    base_path: bytes
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class GonkaAccess:
+    """Access by signature, with the operator's wallets."""
+
+    wallets: tuple[SigningKey, ...]
+    scheme: Scheme
+    nodes: tuple[NodeSettings, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BearerAccess:
+    """Access by Bearer key; `base_path` is as given, usually ending in `/v1`. Some engines need no key."""
+
+    origin: Origin
+    base_path: bytes
+    api_key: Secret | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    """One way to reach the network. `models` maps our ids to its own; None takes every id as it is."""
+
+    name: str
+    models: Mapping[str, str] | None
+    priority: int
+    weight: int
+    bills_to_end: bool
+    tokens_floor: int
+    rate: UpstreamRate
+    timeouts: Timeouts
+    ca_file: Path | None
+    access: GonkaAccess | BearerAccess
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """One model. Without a price here, `tallygate prices set` gives it one."""
+
+    card: ModelCard
+    price: Price | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration.
+
+    Attributes:
+        secret_env_names: The environment variables that hold secrets, to be removed once they have been read.
+    """
+
+    server: ServerSettings
+    admin: AdminSettings
+    store: StoreSettings
+    billing: BillingSettings
+    upstreams: tuple[UpstreamSettings, ...]
+    models: tuple[ModelSettings, ...]
+    secret_env_names: frozenset[str]

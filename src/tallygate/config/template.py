@@ -1,0 +1,86 @@
+"""The configuration file that `tallygate init` writes: every key there is, with what is optional commented out.
+
+A line that begins with `#` and a letter or a bracket, without a space, is TOML that is commented out; a line that
+begins with `# ` is prose. A test uncomments the former and reads the result, and another looks for every key.
+"""
+
+from typing import Final
+
+TEMPLATE: Final = """\
+# Tallygate's configuration. `tallygate check` tells whether it is right, with every problem at once.
+# Names of files are relative to the folder of this file. Secrets are never written here: a key that ends in _env
+# names an environment variable that holds one, a key that ends in _file a file that only its owner can read.
+
+[server]
+listen = "127.0.0.1:8080"     # where callers connect; port 0 takes any free one
+#keep_alive_s = 15            # a streamed call that waits longer gets comments
+#drain_s = 30                 # how long calls may go on when the gateway is told to stop
+#header_timeout_s = 10        # how long a caller may take to send the headers of a request
+#body_timeout_s = 60          # and its body
+#default_temperature = 0.7    # sent when a caller names none; "none" sends none
+#log_level = "info"           # "debug", "info", "warning" or "error"
+
+[admin]
+listen = "127.0.0.1:8081"     # where you connect; keep it off the public network
+key_env = "TALLYGATE_ADMIN_KEY"
+#key_file = "secrets/admin.key"
+
+[store]
+url = "sqlite:data/tallygate.db"
+#pepper_file = "data/tallygate.pepper"   # made at the first start; keep a copy: without it no API key works
+#hold_durability = "wait"     # "async": sooner sent, less safe when the machine crashes
+#after_crash = "void"         # "charge_prompt": calls that a crash cut off are charged for their prompt
+
+[billing]
+fee_ppm = 100000              # the platform fee: 10 %, in millionths of the base cost
+#insufficient_balance_status = 402
+#short_balance = "refuse"
+
+# The ways to the network; those of the lowest priority are tried first.
+# Today's mainnet is reached by Bearer key. OpenBroker is one way; docs/configuration.md shows others.
+[[upstreams]]
+name = "openbroker"
+kind = "openai"
+base_url = "https://api.openbroker.gonka.gg/v1"
+api_key_env = "OPENBROKER_API_KEY"
+#api_key_file = "secrets/openbroker.key"
+#models = {"Qwen/Qwen3-235B-A22B-Instruct-2507-FP8" = "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8"}   # "*": all, as named
+#priority = 0
+#weight = 1                   # its share among upstreams of the same priority
+#bills_to_end = false         # whether it bills to the end when the caller has left
+#max_tokens_floor = 1         # never ask it for fewer tokens
+#ca_file = "certificates.pem" # in place of the system's certificates
+#timeouts = {connect_s = 5, first_byte_s = 300, idle_s = 120, total_s = 1800}
+# What it bills you, for the margin: in ngonka per token and attempt, or in dollars per million tokens.
+cost = {unit = "ngonka", input = 1, output = 1, per_attempt = 1000}
+#[[upstreams]]
+#name = "another-broker"
+#kind = "openai"
+#base_url = "https://broker.example/v1"
+#api_key_env = "BROKER_API_KEY"
+#priority = 1
+#cost = {unit = "usd", input = "0.001", output = "0.001", per_attempt = 0, usd_per_gnk = "0.62"}
+
+# Nodes of a private network or a test network, which take signed requests.
+#[[upstreams]]
+#name = "private-network"
+#kind = "gonka"
+#wallets = [{key_env = "WALLET_KEY"}, {key_file = "secrets/wallet.key"}]
+#scheme = "hash"              # "raw" for nodes up to 0.2.5
+#nodes = [{url = "http://node1.example:8000", address = "gonka186gp7g350a5zp9mvag3xr8jfmhahejwlk9fmdx"}]
+
+# The models that callers may ask for. Prices are in dollars; write them as texts, so that they are exact.
+[models."Qwen/Qwen3-235B-A22B-Instruct-2507-FP8"]
+aliases = ["qwen3-235b"]
+context_length = 262144
+max_output_tokens = 4096
+#default_max_tokens = 4096    # when a caller sets no limit; money for so many is set aside
+#template_tokens = 64         # what the chat template adds to a prompt, at most
+#tools_tokens = 512           # what it adds when tools are given, at most
+features = ["tools"]
+input_usd_per_1m = "0.001"
+output_usd_per_1m = "0.001"
+#usd_per_call = "0.000001"
+#[models."house/free-model"]
+#free = true
+"""

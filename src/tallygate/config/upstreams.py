@@ -1,0 +1,229 @@
+"""From `[[upstreams]]` to settings: what has to be seen together, such as a kind and its keys, a cost and its unit."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from tallygate.config.kinds import WrongValueError
+from tallygate.config.schema import (
+    MODEL_ID,
+    NGONKA_PER_ATTEMPT_MAX,
+    NGONKA_PER_TOKEN_MAX,
+    THEIR_MODEL_ID,
+    Cost,
+    GonkaUpstream,
+    NgonkaCost,
+    NoCost,
+    Node,
+    OpenAIUpstream,
+    Timeouts,
+    Upstream,
+    UsdCost,
+    Wallet,
+)
+from tallygate.config.settings import BearerAccess, GonkaAccess, NodeSettings, UpstreamSettings
+from tallygate.config.tables import Attempt, BrokenError, Table, take_made
+from tallygate.core.pricing import UpstreamRate
+from tallygate.core.signing import Scheme
+from tallygate.network.client import Timeouts as CallTimeouts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from tallygate.config.secrets import SecretReader
+    from tallygate.config.tables import Report
+    from tallygate.core.signing import SigningKey
+
+NGONKA_PER_GNK: Final = 10**9
+TOKENS_PER_MILLION: Final = 10**6
+_SECTIONS: Final = {"gonka": GonkaUpstream, "openai": OpenAIUpstream}
+
+
+class Surroundings(NamedTuple):
+    """What reading an upstream needs besides its table."""
+
+    report: Report
+    secrets: SecretReader
+    base_dir: Path
+    is_file: Callable[[Path], bool]
+
+
+def read_upstreams(items: Sequence[Any], around: Surroundings) -> tuple[UpstreamSettings, ...]:
+    """Return the upstreams that can be made; the problems of the others have been noted."""
+    seen: dict[str, int] = {}
+    attempts = []
+    for index, raw in enumerate(items):
+        kind = raw.get("kind") if isinstance(raw, dict) else None
+        section = _SECTIONS.get(kind) if isinstance(kind, str) else None
+        path = ("upstreams", index)
+        # While its kind is not known, no key of either kind can be called wrong.
+        table = Table(section or Upstream, raw, path, around.report, is_complete=section is not None)
+        attempts.append(Attempt(_read_upstream, table, index, seen, around))
+    return take_made(attempts)
+
+
+def _read_upstream(table: Table, index: int, seen: dict[str, int], around: Surroundings) -> UpstreamSettings:
+    # Everything is tried before anything is given up, so that no problem hides another one.
+    name = Attempt(_read_name, table, index, seen)
+    models = Attempt(_read_model_names, table, around.report)
+    rate = Attempt(_read_rate, table)
+    timeouts = Attempt(_read_timeouts, table)
+    ca_file = Attempt(_read_ca_file, table, around)
+    access = Attempt(_read_access, table, around)
+    bills_to_end = table[Upstream.bills_to_end]
+    return UpstreamSettings(
+        name=name.take(),
+        models=models.take(),
+        priority=table[Upstream.priority],
+        weight=table[Upstream.weight],
+        bills_to_end=table[Upstream.kind] == "gonka" if bills_to_end is None else bills_to_end,
+        tokens_floor=table[Upstream.max_tokens_floor],
+        rate=rate.take(),
+        timeouts=timeouts.take(),
+        ca_file=ca_file.take(),
+        access=access.take(),
+    )
+
+
+def _read_name(table: Table, index: int, seen: dict[str, int]) -> str:
+    name = table[Upstream.name]
+    if seen.setdefault(name, index) != index:
+        complaint = f"is the name of upstreams[{seen[name]}], too."
+        raise table.broken(Upstream.name, complaint, "Give each upstream a name of its own.")
+    return name
+
+
+def _read_model_names(table: Table, report: Report) -> Mapping[str, str] | None:
+    names = table[Upstream.models]
+    if names is None:
+        return None
+    seen: set[str] = set()
+    for ours, theirs in names.items():
+        path = table.at(Upstream.models, ours)
+        for kind, name in ((MODEL_ID, ours), (THEIR_MODEL_ID, theirs)):
+            try:
+                kind.read(name)
+            except WrongValueError as error:
+                complaint = error.complaint if kind is THEIR_MODEL_ID else f"stands for an id that {error.complaint}"
+                report.add(path, complaint, error.remedy)
+        if str(ours).lower() in seen:
+            report.add(path, "is there twice: ids are matched without regard to case.", "Remove one of the two.")
+        seen.add(str(ours).lower())
+    return MappingProxyType(dict(names))
+
+
+def _read_timeouts(table: Table) -> CallTimeouts:
+    timeouts = table.item(Timeouts, Upstream.timeouts)
+    return CallTimeouts(
+        connect_s=timeouts[Timeouts.connect_s],
+        first_byte_s=timeouts[Timeouts.first_byte_s],
+        idle_s=timeouts[Timeouts.idle_s],
+        total_s=timeouts[Timeouts.total_s],
+    )
+
+
+def _read_ca_file(table: Table, around: Surroundings) -> Path | None:
+    name = table[Upstream.ca_file]
+    if name is None:
+        return None
+    path = around.base_dir / name
+    if not around.is_file(path):
+        raise table.broken(Upstream.ca_file, f"names {path}, which is no file.", "Correct its name.")
+    return path
+
+
+# --- What it bills ---
+
+
+def _read_rate(table: Table) -> UpstreamRate:
+    raw = table[Upstream.cost] or {}
+    unit = raw.get("unit", "ngonka" if table[Upstream.kind] == "gonka" else "none")
+    if not isinstance(unit, str) or unit not in _UNITS:
+        table.item(Cost, Upstream.cost)
+        raise BrokenError
+    return _UNITS[unit](table)
+
+
+def _read_ngonka_rate(table: Table) -> UpstreamRate:
+    cost = table.item(NgonkaCost, Upstream.cost)
+    return UpstreamRate(cost[NgonkaCost.input], cost[NgonkaCost.output], cost[NgonkaCost.per_attempt])
+
+
+def _read_usd_rate(table: Table) -> UpstreamRate:
+    """Return dollars as ngonka, rounded up: a cost is rather overstated than lost."""
+    cost = table.item(UsdCost, Upstream.cost)
+    picousd_per_gnk = cost[UsdCost.usd_per_gnk]
+    if picousd_per_gnk == 0:
+        raise table.broken(Upstream.cost, "says that a GNK costs nothing.", "Write what 1 GNK costs: usd_per_gnk.")
+    rate = UpstreamRate(
+        _ceiling(cost[UsdCost.input] * NGONKA_PER_GNK, picousd_per_gnk * TOKENS_PER_MILLION),
+        _ceiling(cost[UsdCost.output] * NGONKA_PER_GNK, picousd_per_gnk * TOKENS_PER_MILLION),
+        _ceiling(cost[UsdCost.per_attempt] * NGONKA_PER_GNK, picousd_per_gnk),
+    )
+    per_token = max(rate.input_ngonka, rate.output_ngonka)
+    if per_token > NGONKA_PER_TOKEN_MAX or rate.attempt_ngonka > NGONKA_PER_ATTEMPT_MAX:
+        complaint = "is more than 1 GNK per token, or a million GNK per attempt."
+        raise table.broken(Upstream.cost, complaint, "Check the prices and usd_per_gnk.")
+    return rate
+
+
+def _read_no_rate(table: Table) -> UpstreamRate:
+    table.item(NoCost, Upstream.cost)
+    return UpstreamRate(0, 0, 0)
+
+
+_UNITS: Final[Mapping[str, Callable[[Table], UpstreamRate]]] = {
+    "ngonka": _read_ngonka_rate,
+    "usd": _read_usd_rate,
+    "none": _read_no_rate,
+}
+
+
+def _ceiling(dividend: int, divisor: int) -> int:
+    return -(-dividend // divisor)
+
+
+# --- How it is reached ---
+
+
+def _read_access(table: Table, around: Surroundings) -> GonkaAccess | BearerAccess:
+    return _read_gonka_access(table, around) if table[Upstream.kind] == "gonka" else _read_bearer_access(table, around)
+
+
+def _read_bearer_access(table: Table, around: Surroundings) -> BearerAccess:
+    keys = OpenAIUpstream
+    api_key = Attempt(around.secrets.read_bearer_key, table, keys.api_key_env, keys.api_key_file)
+    url = table[keys.base_url]
+    return BearerAccess(url.origin, url.path, api_key.take())
+
+
+def _read_gonka_access(table: Table, around: Surroundings) -> GonkaAccess:
+    wallets = Attempt(_read_wallets, table, around.secrets)
+    nodes = Attempt(_read_nodes, table)
+    return GonkaAccess(wallets.take(), Scheme(table[GonkaUpstream.scheme]), nodes.take())
+
+
+def _read_wallets(table: Table, secrets: SecretReader) -> tuple[SigningKey, ...]:
+    count = len(table[GonkaUpstream.wallets])
+    wallets = [table.item(Wallet, GonkaUpstream.wallets, index) for index in range(count)]
+    attempts = [Attempt(secrets.read_wallet, wallet, Wallet.key_env, Wallet.key_file) for wallet in wallets]
+    return tuple(attempt.take() for attempt in attempts)
+
+
+def _read_nodes(table: Table) -> tuple[NodeSettings, ...]:
+    seen: dict[object, int] = {}
+    count = len(table[GonkaUpstream.nodes])
+    nodes = [table.item(Node, GonkaUpstream.nodes, index) for index in range(count)]
+    attempts = [Attempt(_read_node, node, index, seen) for index, node in enumerate(nodes)]
+    return tuple(attempt.take() for attempt in attempts)
+
+
+def _read_node(table: Table, index: int, seen: dict[object, int]) -> NodeSettings:
+    url, origin, path = table[Node.url]
+    node = NodeSettings(url, origin, path.removesuffix(b"/v1"), table[Node.address])
+    first = seen.setdefault((node.origin, node.base_path, node.address), index)
+    if first != index:
+        raise table.broken(None, f"is the same node as nodes[{first}].", "Remove one of the two.")
+    return node
