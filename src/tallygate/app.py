@@ -13,8 +13,9 @@ import signal
 import ssl
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import filelock
 import structlog
 
 from tallygate.api.admin import AdminApi
@@ -35,13 +36,17 @@ from tallygate.network.pool import UpstreamPool
 from tallygate.relay import Relay
 from tallygate.secretfile import read_or_make_secret
 from tallygate.storage.embedded import EmbeddedLedger
-from tallygate.storage.sqlite import SqliteJournal
+from tallygate.storage.sqlite import SqliteJournal, StoreLockedError, audit_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tallygate.config import Settings, StoreSettings, UpstreamSettings
+    from tallygate.core.ledger.audit import Report
     from tallygate.network.pool import Upstream
+
+CUT_S: Final = 5.0
+"""How long a call that was cut may take to be settled and told; a commit takes milliseconds."""
 
 _log = structlog.get_logger()
 
@@ -94,6 +99,20 @@ def open_books(store: StoreSettings, *, create: bool = True) -> tuple[EmbeddedLe
         journal.close()
         raise
     return ledger, pepper
+
+
+def audit_books(store: StoreSettings) -> Report:
+    """Replay a store that nobody is using, from its file as it is, without writing to it.
+
+    Raises:
+        StoreLockedError: Another process is using it.
+        NotAStoreError: The file is no store of ours, or is damaged beyond reading.
+    """
+    try:
+        with filelock.FileLock(f"{store.path}.lock", timeout=0, mode=0o600):  # the lock that `SqliteJournal` takes
+            return audit_file(store.path)
+    except filelock.Timeout:
+        raise StoreLockedError(f"another process is using the store {store.path}") from None
 
 
 def build_catalog(settings: Settings, upstreams: UpstreamPool | None) -> Catalog:
@@ -170,6 +189,7 @@ async def serve(settings: Settings, announce: Callable[[str, int, int], None]) -
         StoreLockedError, NotAStoreError: The store cannot be opened.
         PortBusyError: A port is taken.
     """
+    stop = _listen_for_stop()  # before anything is open: a signal during the start ends it well, too
     ledger, pepper = open_books(settings.store)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(ledger.close)
@@ -188,24 +208,31 @@ async def serve(settings: Settings, announce: Callable[[str, int, int], None]) -
         admin_port = await admin.start(settings.admin.host, settings.admin.port)
         port = await public.start(server.host, server.port)
         announce("ready", port, admin_port)
-        await _wait_for_stop()
+        await stop.wait()
         await _drain(gateway, public, server.drain_s)
 
 
-async def _wait_for_stop() -> None:
+def _listen_for_stop() -> asyncio.Event:
+    """Return what is set when the operator or the system wants the process to end."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+    return stop
 
 
 async def _drain(gateway: Gateway, public: HttpServer, drain_s: float) -> None:
     """Take no new calls; let those under way end, and cut them when the deadline has passed."""
     gateway.public.draining = True
     public.stop_accepting()
-    _log.info("stopping", calls_under_way=gateway.relay.under_way)
-    await gateway.relay.drain(drain_s)
+    relay = gateway.relay
+    _log.info("stopping", calls_under_way=relay.under_way)
+    if not await relay.wait_until_quiet(drain_s):
+        _log.warning("calls are cut", calls_under_way=relay.under_way)
+        relay.cut()
+        if not await relay.wait_until_quiet(CUT_S):
+            public.abort()  # whoever does not even read the end of an answer
+            await relay.wait_until_quiet(CUT_S)
 
 
 def _build_upstream(settings: UpstreamSettings, timestamps: RequestTimestamps) -> Upstream:

@@ -21,6 +21,7 @@ from tallygate.cli.devnet import devnet
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.init import init
 from tallygate.cli.keys import keys
+from tallygate.cli.logs import configure_logs
 from tallygate.cli.prices import prices
 from tallygate.cli.serve import serve
 from tallygate.cli.session import Group, Session
@@ -46,6 +47,7 @@ for command in (init, check, serve, devnet, accounts, credit, prices, keys, veri
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     session = Session()
+    configure_logs("warning", pretty=sys.stderr.isatty())
     try:
         shown = program.main(args=arguments, prog_name="tallygate", obj=session, standalone_mode=False)
         sys.stdout.flush()

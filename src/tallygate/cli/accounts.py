@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 from rich.console import Group as Lines
 
 from tallygate.cli.keys import draw_keys
-from tallygate.cli.operator import ask, reach_operator
+from tallygate.cli.operator import ask, reach_operator, segment
 from tallygate.cli.session import Group, Session
 from tallygate.cli.tables import dollars, moment, pairs, table
 
@@ -49,7 +48,7 @@ def list_accounts(session: Session) -> None:
 def show(session: Session, account_id: str) -> None:
     """Show one account and its keys."""
     with reach_operator(session.load_settings()) as operator:
-        account = ask(operator, "GET", f"/admin/v1/accounts/{quote(account_id, safe='')}")
+        account = ask(operator, "GET", f"/admin/v1/accounts/{segment(account_id)}")
     session.show(account, lambda: _draw_account(account))
 
 

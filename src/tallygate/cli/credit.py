@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 
 from tallygate.cli.amounts import USD
-from tallygate.cli.operator import ask, reach_operator
+from tallygate.cli.operator import ask, reach_operator, segment
 from tallygate.cli.session import Command, Session
 from tallygate.cli.tables import dollars, pairs
 
@@ -25,7 +24,7 @@ def credit(session: Session, account: str, usd: str, reference: str | None) -> N
     """Book a deposit of so many US dollars, such as 5 or 0.25."""
     fields = {"usd": usd} if reference is None else {"usd": usd, "reference": reference}
     with reach_operator(session.load_settings()) as operator:
-        deposit = ask(operator, "POST", f"/admin/v1/accounts/{quote(account, safe='')}/deposits", fields)
+        deposit = ask(operator, "POST", f"/admin/v1/accounts/{segment(account)}/deposits", fields)
     session.show(deposit, lambda: _draw(deposit))
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import click
 
-from tallygate.cli.operator import ask, reach_operator
+from tallygate.cli.operator import ask, reach_operator, segment
 from tallygate.cli.session import Group, Session
 from tallygate.cli.tables import moment, table
 
@@ -39,7 +38,7 @@ def create(session: Session, account: str, name: str | None) -> None:
 @click.pass_obj
 def list_keys(session: Session, account: str | None) -> None:
     """List keys, never their secrets."""
-    query = "" if account is None else f"?account={quote(account, safe='')}"
+    query = "" if account is None else f"?account={segment(account)}"
     with reach_operator(session.load_settings()) as operator:
         answer = ask(operator, "GET", f"/admin/v1/keys{query}")
     session.show(answer, lambda: draw_keys(answer["data"]))
@@ -51,7 +50,7 @@ def list_keys(session: Session, account: str | None) -> None:
 def revoke(session: Session, key: str) -> None:
     """End a key's life at once. KEY is its id, `key_…`."""
     with reach_operator(session.load_settings()) as operator:
-        revoked = ask(operator, "DELETE", f"/admin/v1/keys/{quote(key, safe='')}")
+        revoked = ask(operator, "DELETE", f"/admin/v1/keys/{segment(key)}")
     session.show(revoked, lambda: draw_keys([revoked]))
 
 

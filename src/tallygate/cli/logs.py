@@ -21,9 +21,15 @@ LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": loggin
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
 
 
-def configure_logs(level: str, *, pretty: bool) -> None:
-    """Set logging up for this process."""
-    shared: list[Processor] = [
+def configure_logs(level: str, *, pretty: bool, lasting: bool = False) -> None:
+    """Set logging up for this process.
+
+    Args:
+        level: The least urgent lines to show.
+        pretty: Whether people read them.
+        lasting: Whether this is the last word, so that loggers need not ask again at each line.
+    """
+    start: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -34,10 +40,10 @@ def configure_logs(level: str, *, pretty: bool) -> None:
         finish = [structlog.processors.format_exc_info, _render]
         factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
     structlog.configure(
-        processors=shared + finish,
+        processors=start + finish,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=factory,  # type: ignore[arg-type]
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=lasting,
     )
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
 

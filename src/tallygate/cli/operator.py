@@ -14,6 +14,7 @@ import http.client
 import secrets
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -23,6 +24,7 @@ from tallygate.api.http import Router
 from tallygate.api.problems import Problems
 from tallygate.cli.exits import Exit, Failure
 from tallygate.config import Secret
+from tallygate.core.errors import Code
 from tallygate.secretfile import SecretFileError
 from tallygate.storage.sqlite import NotAStoreError, StoreLockedError
 
@@ -40,6 +42,9 @@ ANSWER_S: Final = 600.0
 """How long the gateway may take to answer: replaying a large history is the slowest thing it is asked."""
 
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  (where to knock, not to listen)
+
+
+_NO_ID: Final = {"message": "There is nothing with this id.", "code": Code.NOT_FOUND.value}
 
 
 class Answer(NamedTuple):
@@ -85,7 +90,8 @@ class RemoteOperator:
             response = self._connection.getresponse()
             content = msgspec.json.decode(response.read(), type=dict[str, Any])
         except (OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
-            raise Failure(Exit.UNREACHABLE, f"The gateway did not answer as one: {error or type(error).__name__}.") from None
+            why = str(error) or type(error).__name__
+            raise Failure(Exit.UNREACHABLE, f"What listens there does not answer as a gateway: {why}.") from None
         return Answer(response.status, content)
 
     def apply_configuration(self) -> None:
@@ -122,7 +128,7 @@ class LocalOperator:
         scope = {
             "type": "http",
             "method": method,
-            "path": path,
+            "path": unquote(path),
             "query_string": query.encode(),
             "headers": [(b"authorization", b"Bearer " + self._key.encode())],
         }
@@ -210,8 +216,19 @@ def ask(operator: Operator, method: str, path: str, fields: Mapping[str, Any] | 
     error = answer.content.get("error")
     message = error["message"] if isinstance(error, dict) and "message" in error else f"HTTP status {answer.status}"
     # The same status stands for what is not there and for a server that is no gateway; only the code tells.
-    missing = isinstance(error, dict) and error.get("code") == "not_found"
+    missing = isinstance(error, dict) and error.get("code") == Code.NOT_FOUND
     raise Failure(Exit.NOT_FOUND if missing else Exit.FAILED, str(message), answer.content)
+
+
+def segment(identifier: str) -> str:
+    """Return an id as a part of a path.
+
+    Raises:
+        Failure: It is none, whatever it is the id of.
+    """
+    if not identifier or "/" in identifier:
+        raise Failure(Exit.NOT_FOUND, _NO_ID["message"], {"error": _NO_ID})
+    return quote(identifier, safe="")
 
 
 def _find(settings: Settings) -> LocalOperator | RemoteOperator:
@@ -221,7 +238,7 @@ def _find(settings: Settings) -> LocalOperator | RemoteOperator:
             return LocalOperator(settings)
         except StoreLockedError as error:
             locked = str(error)
-        except (NotAStoreError, SecretFileError) as error:
+        except (NotAStoreError, SecretFileError, PermissionError) as error:
             raise Failure(Exit.FAILED, _sentence(str(error))) from None
         try:
             return ask_gateway(settings.admin, _sentence(locked).removesuffix("."))

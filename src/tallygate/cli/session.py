@@ -78,11 +78,11 @@ class Session:
 
 
 class Command(click.Command):
-    """A command that takes the shared options behind its name, too."""
+    """A command that takes the options of all behind its name, too."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += _shared_options()
+        self.params += _options_of_all()
 
 
 class Group(click.Group):
@@ -93,7 +93,7 @@ class Group(click.Group):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += _shared_options()
+        self.params += _options_of_all()
 
 
 def describe_problems(path: Path, error: config.ConfigError) -> Failure:
@@ -106,7 +106,7 @@ def describe_problems(path: Path, error: config.ConfigError) -> Failure:
     return Failure(Exit.CONFIGURATION, "\n".join(lines), {"ok": False, "config": str(path), "problems": found})
 
 
-def _shared_options() -> list[click.Parameter]:
+def _options_of_all() -> list[click.Parameter]:
     return [
         click.Option(
             ["--config"],

@@ -25,14 +25,17 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, amounts: fro
     return drawn
 
 
-def pairs(rows: Iterable[tuple[str, str]], *, right: bool = False) -> Table:
-    """Return names with what they stand for, one below the other."""
-    drawn = Table.grid(padding=(0, 2))
-    drawn.add_column()
-    drawn.add_column(justify="right" if right else "left", overflow="fold")
-    for name, value in rows:
-        drawn.add_row(Text(name), Text(value))
-    return drawn
+def pairs(rows: Sequence[tuple[str, str]], *, right: bool = False) -> Text:
+    """Return names with what they stand for, one below the other; with `right`, both columns end flush."""
+    name_width = max(len(name) for name, _ in rows)
+    value_width = max(len(value) for _, value in rows) if right else 0
+    return Text("\n".join(f"{name:<{name_width}}  {value:>{value_width}}" for name, value in rows))
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number of things with their noun, whose two forms are given as `batch batches`."""
+    one, many = noun.split()
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def dollars(usd: str) -> str:

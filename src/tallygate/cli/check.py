@@ -1,0 +1,41 @@
+"""`tallygate check`: every problem of the configuration at once, with its line and its remedy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tallygate.cli.session import Command, Session
+from tallygate.cli.tables import pairs
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from tallygate.config import Settings
+
+
+@click.command(cls=Command)
+@click.pass_obj
+def check(session: Session) -> None:
+    """Check the configuration, and say what it comes to."""
+    settings = session.load_settings()
+    content = {"ok": True, "config": str(session.config_path), **_summarise(settings)}
+    session.show(content, lambda: _draw(content))
+
+
+def _summarise(settings: Settings) -> dict[str, Any]:
+    server, admin = settings.server, settings.admin
+    return {
+        "server": f"{server.host}:{server.port}",
+        "admin": f"{admin.host}:{admin.port}" + ("" if admin.key else ", closed: no admin key"),
+        "store": str(settings.store.path),
+        "upstreams": [upstream.name for upstream in settings.upstreams],
+        "models": [model.card.id for model in settings.models],
+    }
+
+
+def _draw(content: dict[str, Any]) -> RenderableType:
+    shown = {name: value for name, value in content.items() if name != "ok"}
+    rows = [(name, ", ".join(value) if isinstance(value, list) else value) for name, value in shown.items()]
+    return pairs([*rows, ("problems", "none")])

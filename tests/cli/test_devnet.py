@@ -1,0 +1,69 @@
+"""`devnet` as a process: what it prints, what its options make of it, how it ends."""
+
+import http.client
+import json
+import signal
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.cli.installation import Program, free_ports
+from tests.cli.test_serve import listening
+
+
+def read_state(node_url: str) -> dict[str, object]:
+    """Return what a node says of itself."""
+    place = urlsplit(node_url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
+    connection.request("GET", "/devnet/state")
+    state: dict[str, object] = json.loads(connection.getresponse().read())
+    connection.close()
+    return state
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_prints_the_lines_of_the_contract_and_ends_well(tmp_path: Path, number: int) -> None:
+    """Three nodes and one Bearer gateway on neighbouring ports; a signal ends it with exit code 0."""
+    port = free_ports(4)
+    with Program(["devnet", "--port", str(port)], tmp_path) as program:
+        program.wait_line("BEARER_KEY=")
+        ended = program.end(number)
+    lines = [line.partition("=") for line in program.lines]
+
+    assert [name for name, _, _ in lines] == ["NODE_URL", "NODE_ADDRESS"] * 3 + ["BEARER_URL", "BEARER_KEY"]
+    assert [value for name, _, value in lines if name == "NODE_URL"] == [
+        f"http://127.0.0.1:{port + index}" for index in range(3)
+    ]
+    assert lines[6][2] == f"http://127.0.0.1:{port + 3}/v1"
+    assert (ended.code, ended.err) == (0, "")
+
+
+def test_each_scheme_makes_a_node(tmp_path: Path) -> None:
+    """`--scheme`, once for each node, says how many there are and what each accepts."""
+    arguments = ["devnet", "--port", "0", "--scheme", "raw", "--scheme", "deprecated"]
+    with Program(arguments, tmp_path) as program:
+        program.wait_line("BEARER_KEY=")
+        urls = [line.partition("=")[2] for line in program.lines if line.startswith("NODE_URL=")]
+
+        assert [read_state(url)["scheme"] for url in urls] == ["raw", "deprecated"]
+
+
+def test_json_prints_each_fact_as_an_object(tmp_path: Path) -> None:
+    """With `--json`, every line is a JSON object of one member."""
+    with Program(["devnet", "--json", "--port", "0"], tmp_path) as program:
+        program.wait_line('{"BEARER_KEY"')
+
+        assert list(json.loads(program.lines[0])) == ["NODE_URL"]
+
+
+def test_a_busy_port_is_exit_code_8(tmp_path: Path) -> None:
+    """A port that is taken is named, without a traceback, and none stays open."""
+    port = free_ports(4)
+    with listening(port + 2), Program(["devnet", "--port", str(port)], tmp_path) as program:
+        program.process.wait(60)
+        said = program.process.communicate()[1].decode()
+
+        assert program.process.returncode == 8
+        assert str(port + 2) in said
+        assert "Traceback" not in said
