@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import filelock
 
-from tallygate.cli.demo.call import MODEL
 from tallygate.cli.exits import Exit, Failure
 from tallygate.core.signing import SigningKey
 
@@ -73,10 +72,20 @@ priority = 2
 models = "*"
 base_url = "{bearer_url}"
 api_key_env = "DEVNET_BEARER_KEY"
+cost = {{ unit = "ngonka", input = 1, output = 1 }}
 
-[models."{model}"]
+[models."Qwen/Qwen3-235B-A22B-Instruct-2507-FP8"]
+aliases = ["qwen3"]
 input_usd_per_1m = "2.50"
 output_usd_per_1m = "10"
+
+[models."MiniMaxAI/MiniMax-M2.7"]
+input_usd_per_1m = "0.30"
+output_usd_per_1m = "1.20"
+
+[models."moonshotai/Kimi-K2.6"]
+input_usd_per_1m = "0.60"
+output_usd_per_1m = "2.50"
 """
 
 
@@ -263,7 +272,6 @@ def start_gateway(stack: contextlib.ExitStack, folder: Folder, ports: Ports, net
             admin_port=ports.admin,
             nodes=nodes,
             bearer_url=network.bearer_url,
-            model=MODEL,
         )
     )
     given = {ADMIN_KEY_VARIABLE: admin_key, BEARER_KEY_VARIABLE: network.bearer_key}
