@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec import Raw
 
+from tallygate.core.jsontext import nameable
 from tallygate.core.ledger.entry import Flag
 from tallygate.core.money import format_usd
+from tallygate.core.usage import TOKENS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,18 +37,33 @@ INTERNAL: Final = frozenset(
 """What nodes add for one another's validation; it is no caller's business and large."""
 
 _OWNED: Final = frozenset({"id", "object", "created", "model", "choices", "usage"})
-_TEXTS: Final = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call")
+_HIDDEN_IN_CHOICE: Final = INTERNAL | {"usage"}
+"""Some upstreams report usage inside a choice too; a caller sees usage once, with its cost."""
+
+TEXTS: Final = ("content", "reasoning_content", "reasoning", "refusal")
+"""The members of a message or delta that hold what the model wrote, but for its tool calls."""
+
+_CALL_BYTES: Final = 24
+"""What a model writes around the name and the arguments of one tool call: about as much in all usual templates."""
 
 Members = dict[str, Raw]
 
 
-class _Logprobs(msgspec.Struct):
-    content: list[Raw] | None = None
+class _Function(msgspec.Struct):
+    """The text of a tool call, or of a piece of one."""
+
+    name: Raw = Raw(b"null")
+    arguments: Raw = Raw(b"null")
+
+
+class _ToolCall(msgspec.Struct):
+    function: _Function | None = None
 
 
 decode_members = msgspec.json.Decoder(Members).decode
 decode_choices = msgspec.json.Decoder(list[Members]).decode
-_decode_logprobs = msgspec.json.Decoder(_Logprobs).decode
+_decode_calls = msgspec.json.Decoder(list[_ToolCall]).decode
+_decode_function = msgspec.json.Decoder(_Function).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, object]).decode
 encode = msgspec.json.Encoder().encode
@@ -54,26 +71,34 @@ _NULL: Final = b"null"
 _EMPTY: Final = b'""'
 
 
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding can raise: no JSON of the shape asked for, no UTF-8, or nested without end."""
+
+
 class UnusableAnswerError(Exception):
     """A complete body is no chat answer."""
 
 
-def is_null(raw: Raw) -> bool:
-    """Return whether a raw value is null."""
-    return bytes(raw) == _NULL
+def check_utf8(body: bytes) -> None:
+    """Raise `UnicodeDecodeError` if a text is not UTF-8, which raw members are not checked for."""
+    if not body.isascii():
+        body.decode()
+
+
+def is_given(members: Mapping[str, Raw], name: str) -> bool:
+    """Return whether there is such a member, and it is not null."""
+    raw = members.get(name)
+    return raw is not None and bytes(raw) != _NULL
 
 
 def read_report(members: Mapping[str, Raw], tally: Tally) -> None:
     """Take an answer's usage report and the prompt tokens that it lists into the tally."""
-    usage = members.get("usage")
-    if usage is not None and not is_null(usage):
+    if is_given(members, "usage"):
         try:
-            tally.report = _decode_object(usage)
+            tally.report = _decode_object(members["usage"])
         except msgspec.DecodeError:
             tally.report = {}
-    prompt_ids = members.get("prompt_token_ids")
-    if prompt_ids is not None and not is_null(prompt_ids):
-        tally.prompt_tokens = _length(prompt_ids)
+    tally.prompt_tokens = _length(members, "prompt_token_ids") or tally.prompt_tokens
 
 
 def clean_choice(choice: Members, text_key: str, tally: Tally) -> Members:
@@ -85,18 +110,18 @@ def clean_choice(choice: Members, text_key: str, tally: Tally) -> Members:
         tally: What is counted.
     """
     told = _count_told(choice)
-    text = choice.get(text_key)
-    if text is not None and not is_null(text):
-        parts = decode_members(text)
-        if told is None:
-            tally.untold_bytes += sum(_text_bytes(parts[name]) for name in _TEXTS if name in parts)
+    if is_given(choice, text_key):
+        parts = decode_members(choice[text_key])
+        # Who has never listed a token and lists none for a text has not told anything.
+        if told is None or (told == 0 and tally.tokens == 0):
+            tally.untold_bytes += _written_bytes(parts)
         if not INTERNAL.isdisjoint(parts):
             kept = {name: raw for name, raw in parts.items() if name not in INTERNAL}
             choice = {**choice, text_key: Raw(encode(kept))}
     tally.tokens += told or 0
-    if INTERNAL.isdisjoint(choice):
+    if _HIDDEN_IN_CHOICE.isdisjoint(choice):
         return choice
-    return {name: raw for name, raw in choice.items() if name not in INTERNAL}
+    return {name: raw for name, raw in choice.items() if name not in _HIDDEN_IN_CHOICE}
 
 
 def other_members(members: Mapping[str, Raw]) -> Members:
@@ -113,13 +138,14 @@ class Completion:
 
     def __init__(self, body: bytes, inference: str, model: str, created_s: int, tally: Tally) -> None:
         try:
+            check_utf8(body)
             members = decode_members(body)
             choices = [clean_choice(choice, "message", tally) for choice in decode_choices(members["choices"])]
-        except (msgspec.DecodeError, KeyError, UnicodeDecodeError):
+            read_report(members, tally)
+        except (*UNREADABLE, KeyError):
             choices = []
-        if not choices or not is_null(members.get("error", Raw(_NULL))) or any("message" not in c for c in choices):
+        if not choices or is_given(members, "error") or not all(is_given(choice, "message") for choice in choices):
             raise UnusableAnswerError
-        read_report(members, tally)
         head = {"id": inference, "object": "chat.completion", "created": created_s, "model": model, "choices": choices}
         self._bytes = encode({**head, **other_members(members)})
 
@@ -132,37 +158,73 @@ def render_usage(usage: Usage, cost: Cost, flags: Flag, report: Mapping[str, obj
     """Return the `usage` object with the cost: amounts as plain decimals, and once more as exact strings."""
     prompt, completion = usage.prompt_tokens, usage.completion_tokens
     base, fee, total = format_usd(cost.base), format_usd(cost.fee), format_usd(cost.total)
-    details = b""
+    details = ""
     if report is not None and not usage.estimated:
         for name in ("prompt_tokens_details", "completion_tokens_details"):
-            if isinstance(report.get(name), dict):
-                details += f',"{name}":'.encode() + encode(report[name])
+            if counts := _counts_of(report.get(name)):
+                details += f',"{name}":{encode(counts).decode()}'
     marks = (',"estimated":true' if flags & Flag.ESTIMATED else "") + (
         ',"overrun":true' if flags & Flag.OVERRUN else ""
     )
     text = (
         f'{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{prompt + completion}'
-        f'{details.decode()},"base_cost_usd":{base},"platform_fee_usd":{fee},"total_cost_usd":{total}'
+        f'{details},"base_cost_usd":{base},"platform_fee_usd":{fee},"total_cost_usd":{total}'
         f',"base_cost_usd_exact":"{base}","platform_fee_usd_exact":"{fee}","total_cost_usd_exact":"{total}"'
         f"{marks}}}"
     )
     return text.encode()
 
 
+def _counts_of(details: object) -> dict[str, int]:
+    """Return the token counts of a report's details, and nothing else that may stand there."""
+    if not isinstance(details, dict):
+        return {}
+    return {
+        name: count
+        for name, count in details.items()
+        if nameable(name) and type(count) is int and 0 <= count <= TOKENS_MAX
+    }
+
+
 def _count_told(choice: Members) -> int | None:
     """Return how many tokens a node says that a choice or chunk has, or None if it says nothing."""
-    ids = choice.get("token_ids")
-    if ids is not None and not is_null(ids):
-        return _length(ids)
-    logprobs = choice.get("logprobs")
-    if logprobs is None or is_null(logprobs):
+    told = _length(choice, "token_ids")
+    if told is not None or not is_given(choice, "logprobs"):
+        return told
+    try:
+        return _length(decode_members(choice["logprobs"]), "content")
+    except msgspec.DecodeError:
         return None
-    content = _decode_logprobs(logprobs).content
-    return None if content is None else len(content)
 
 
-def _length(raw: Raw) -> int:
-    return len(_decode_list(raw))
+def _length(members: Mapping[str, Raw], name: str) -> int | None:
+    """Return the length of a list, or None if there is none: what nodes tell beyond the answer may be missing."""
+    if not is_given(members, name):
+        return None
+    try:
+        return len(_decode_list(members[name]))
+    except msgspec.DecodeError:
+        return None
+
+
+def _written_bytes(parts: Members) -> int:
+    """Return the bytes of what the model wrote, the same however an answer is cut into deltas."""
+    written = sum([_text_bytes(parts[name]) for name in TEXTS if name in parts])
+    try:
+        if is_given(parts, "tool_calls"):
+            written += sum([_call_bytes(call.function) for call in _decode_calls(parts["tool_calls"])])
+        if is_given(parts, "function_call"):
+            written += _call_bytes(_decode_function(parts["function_call"]))
+    except msgspec.DecodeError:
+        written += len(parts.get("tool_calls", b"")) + len(parts.get("function_call", b""))
+    return written
+
+
+def _call_bytes(function: _Function | None) -> int:
+    if function is None:
+        return 0
+    name_bytes = _text_bytes(function.name)
+    return name_bytes + _text_bytes(function.arguments) + (_CALL_BYTES if name_bytes else 0)
 
 
 def _text_bytes(raw: Raw) -> int:

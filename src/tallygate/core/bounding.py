@@ -61,7 +61,8 @@ def count_prompt_tokens_max(body: bytes, card: ModelCard, request: ChatRequest) 
     if not body.isascii():
         bound += 2 * (bound - len(body.translate(None, _NOT_ASCII)))
     if b"\\u" in body:
-        bound += 3 * len(_LONG_ESCAPE.findall(body))
+        # Without escaped backslashes, which may stand before a plain u.
+        bound += 3 * len(_LONG_ESCAPE.findall(body.replace(rb"\\", b"")))
     bound += card.template_tokens + TOKENS_PER_MESSAGE * request.message_count
     return bound + card.tools_tokens if request.has_tools else bound
 

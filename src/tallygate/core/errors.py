@@ -8,7 +8,7 @@ is *not* a `Refusal` or one of the few errors below is a defect of ours.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +42,10 @@ class Code(StrEnum):
     INTERNAL_ERROR = "internal_error"
     NOT_FOUND = "not_found"
     CONFLICT = "conflict"
+
+
+STORE_RETRY_AFTER_S: Final = 30
+"""When a caller may try again after the store has failed: it takes a new start of the process to mend it."""
 
 
 class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the program)

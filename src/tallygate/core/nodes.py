@@ -64,9 +64,9 @@ class SendingError(Exception):
 
 
 _NETWORK_WORDS: Final = re.compile(
-    r"""Authorization\ is\ required | Unable\ to\ validate\ request\ against\ PubKey | Transfer\ Agent\ not\ allowed
-    | rpc\ error:\ code\ =\ \w+\ desc\ =\ account\ not\ found | Insufficient\ balance
-    | inference\ requests\ are\ restricted
+    r"""Authorization\ is\ required | Unable\ to\ validate\ request\ against\ PubKey(:invalid\ signature)?
+    | Transfer\ Agent\ not\ allowed | rpc\ error:\ code\ =\ NotFound\ desc\ =\ account\ not\ found
+    | Insufficient\ balance | inference\ requests\ are\ restricted
     | (signature|Request\ timestamp)\ is\ (too\ old|in\ the\ future) | model\ not\ found | no\ executors\ available
     | model\ "[\w./-]{1,128}"\ requires\ an(\ admin)?\ API\ key | (in|un)?valid\ api\ key""",
     re.VERBOSE | re.IGNORECASE,
@@ -92,8 +92,11 @@ def judge_status(status: int, headers: Mapping[str, str], body: bytes, *, signed
         body: The beginning of its body.
         signed: Whether the place is a Gonka node (else a Bearer upstream, which races nodes by itself).
     """
-    said = upstream_message(body)
+    error = _error_of(body)
+    said = _text_of(error, body)
     detail = f"status {status}"
+    if status == 429 and _is_out_of_quota(error, said):
+        status = 402  # what OpenAI's contract says with 429 is no limit that passes
     if 300 <= status < 400:
         return _misconfigured(f"{detail}: moved; redirects are never followed")
     if status in _JUDGES:
@@ -105,18 +108,35 @@ def judge_status(status: int, headers: Mapping[str, str], body: bytes, *, signed
 
 def upstream_message(body: bytes) -> str:
     """Return what an error body says: nodes write `{"error": text}`, gateways `{"error": {"message": text}}`."""
-    try:
-        error = msgspec.json.decode(body)["error"]
-        text = error["message"] if isinstance(error, dict) else error
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
-        text = body[:300].decode("utf-8", "replace")
-    return re.sub(r"[\x00-\x1f\x7f]+", " ", str(text)).strip()[:500]
+    return _text_of(_error_of(body), body)
 
 
 def retry_after(headers: Mapping[str, str]) -> int | None:
     """Return an upstream's `Retry-After` in whole seconds, kept between 1 and 120."""
     value = headers.get("retry-after", "")
-    return min(max(int(value), 1), 120) if value.isascii() and value.isdigit() else None
+    if not (value.isascii() and value.isdigit()):
+        return None
+    return 120 if len(value) > 9 else min(max(int(value), 1), 120)
+
+
+def _error_of(body: bytes) -> object:
+    """Return the `error` member of an error body, or None if there is none."""
+    try:
+        return msgspec.json.decode(body)["error"]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
+        return None
+
+
+def _text_of(error: object, body: bytes) -> str:
+    text = error.get("message") if isinstance(error, dict) else error
+    if not isinstance(text, str):
+        text = body[:300].decode("utf-8", "replace")
+    return re.sub(r"[\x00-\x1f\x7f]+", " ", text).strip()[:500]
+
+
+def _is_out_of_quota(error: object, said: str) -> bool:
+    named = (error.get("code"), error.get("type")) if isinstance(error, dict) else ()
+    return "insufficient_quota" in named or "insufficient_quota" in said
 
 
 def _misconfigured(detail: str) -> Failure:
@@ -130,8 +150,9 @@ def _broken(detail: str, *, signed: bool) -> Failure:
 
 
 def _known(said: str) -> str:
-    """Return an upstream's words if they are the network's own, for the log; other words might be a caller's."""
-    return said if _NETWORK_WORDS.match(said) else "(words withheld)"
+    """Return as much of an upstream's words as is the network's own, for the log; other words might be a caller's."""
+    found = _NETWORK_WORDS.match(said)
+    return re.sub(r'"[^"]*"', '"..."', found[0]) if found else "(words withheld)"
 
 
 def _rejected(said: str, *, charged: bool = False) -> Failure:
@@ -167,7 +188,8 @@ def _judge_403(said: str, _: Mapping[str, str], signed: bool) -> Failure:
 
 
 def _judge_404(said: str, _: Mapping[str, str], __: bool) -> Failure:
-    return Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=_AVOID_S, detail="model not there: " + _known(said))
+    # The place stays in the choice: it lacks this model, and may well have the next call's.
+    return Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, detail="model not there: " + _known(said))
 
 
 def _judge_410(_: str, __: Mapping[str, str], signed: bool) -> Failure:
@@ -175,9 +197,7 @@ def _judge_410(_: str, __: Mapping[str, str], signed: bool) -> Failure:
     return Failure(Retry.NODE, Code.UPSTREAM_MISCONFIGURED, out_for_s=INFINITY_S, detail=detail, alarm=True)
 
 
-def _judge_429(said: str, headers: Mapping[str, str], __: bool) -> Failure:
-    if "insufficient_quota" in said:
-        return _judge_key(said, headers, __)
+def _judge_429(_: str, headers: Mapping[str, str], __: bool) -> Failure:
     wait_s = retry_after(headers)
     out_for_s = float(wait_s or _AVOID_S)
     return Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=out_for_s, detail="full", retry_after_s=wait_s)

@@ -12,15 +12,13 @@ is passed back as `upstream_rejected`.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Raw
 
 from tallygate.core.errors import Code, Refusal
-from tallygate.core.jsontext import check_shape
+from tallygate.core.jsontext import check_shape, nameable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,13 +84,14 @@ REFUSED: Final = {
 _REFUSED_PREFIXES: Final = ("chat_template",)
 
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_MESSAGE_KEYS: Final = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "function_call"})
+_PART_KEYS: Final = frozenset({"type", "text"})
 
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _NULL: Final = b"null"
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRequest:
+class ChatRequest(msgspec.Struct, frozen=True):
     """A checked request, not yet bounded: what the caller asked for, and the members to send on.
 
     Attributes:
@@ -127,7 +126,7 @@ def parse_chat_request(body: bytes) -> ChatRequest:
     """
     values = check_shape(body)
     members = _decode_members(body)
-    if b"extra_body" in body:
+    if "extra_body" in members:
         members, values = _unwrap_extra_body(members, values)
     for name in members:
         if name not in KNOWN:
@@ -136,16 +135,17 @@ def parse_chat_request(body: bytes) -> ChatRequest:
     messages = values.get("messages")
     message_count = _check_messages(messages)
     stream = _check_bool(given, "stream")
+    copied = {name: raw for name, raw in members.items() if name in COPIED and bytes(raw) != _NULL}
     return ChatRequest(
         model=_check_model(given.get("model")),
-        members={name: raw for name, raw in members.items() if name in COPIED and bytes(raw) != _NULL},
+        members=copied,
         max_tokens=_check_max_tokens(given),
         choices=_check_count(given, "n", CHOICES_MAX) or 1,
         stream=stream,
         include_usage=_check_stream_options(given.get("stream_options"), stream=stream),
         message_count=message_count,
         has_tools=bool(values.get("tools")),
-        prompt_bytes=len(members["messages"]) + (len(members["tools"]) if "tools" in members else 0),
+        prompt_bytes=len(copied["messages"]) + len(copied.get("tools", b"")),
     )
 
 
@@ -155,21 +155,25 @@ def _unwrap_extra_body(members: dict[str, Raw], values: Any) -> tuple[dict[str, 
         return members, values
     if not isinstance(values["extra_body"], dict):
         raise Refusal(Code.INVALID_VALUE, "extra_body must be an object.", param="extra_body")
-    inner = _decode_members(bytes(members["extra_body"]))
+    inner = _decode_members(members["extra_body"])
+    if "extra_body" in inner:
+        raise Refusal(Code.UNKNOWN_PARAMETER, "extra_body cannot hold itself.", param="extra_body.extra_body")
     for name in inner:
         if name in members:
-            path = f"extra_body.{name}"
-            raise Refusal(Code.DUPLICATE_PARAMETER, f"{name} is given twice: also in extra_body.", param=path)
-        if name == "extra_body":
-            raise Refusal(Code.UNKNOWN_PARAMETER, "extra_body cannot hold itself.", param="extra_body.extra_body")
+            shown = nameable(name)
+            raise Refusal(
+                Code.DUPLICATE_PARAMETER,
+                f"{shown or 'A field'} is given twice: also in extra_body.",
+                param=shown and f"extra_body.{shown}",
+            )
     inner_values = values["extra_body"]
     outer = {name: raw for name, raw in members.items() if name != "extra_body"}
     return {**outer, **inner}, {**values, **inner_values}
 
 
 def _unknown(name: str) -> Refusal:
-    shown = name if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) else "a field"
-    param = name if shown == name else None
+    param = nameable(name)
+    shown = param or "A field"
     if name in REFUSED:
         return Refusal(Code.UNSUPPORTED_PARAMETER, f"{name} {REFUSED[name]}.", param=name)
     if name.startswith(_REFUSED_PREFIXES):
@@ -226,9 +230,9 @@ def _check_stream_options(options: object, *, stream: bool) -> bool:
         raise Refusal(Code.INVALID_VALUE, "stream_options goes with stream: true.", param="stream_options")
     for name in options:
         if name != "include_usage":
-            raise Refusal(
-                Code.UNKNOWN_PARAMETER, "stream_options takes include_usage only.", param=f"stream_options.{name[:64]}"
-            )
+            shown = nameable(name)
+            path = f"stream_options.{shown}" if shown else "stream_options"
+            raise Refusal(Code.UNKNOWN_PARAMETER, "stream_options takes include_usage only.", param=path)
     value = options.get("include_usage")
     if value is not None and not isinstance(value, bool):
         raise _invalid("stream_options.include_usage", "true or false")
@@ -243,11 +247,14 @@ def _check_messages(messages: object) -> int:
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise _invalid(f"messages[{index}]", "an object with role and content")
-        if message.get("role") not in ROLES:
+        if not message.keys() <= _MESSAGE_KEYS:
+            _check_letters(message, _MESSAGE_KEYS, f"messages[{index}]")
+        role = message.get("role")
+        if not isinstance(role, str) or role not in ROLES:
             raise _invalid(f"messages[{index}].role", f"one of {', '.join(sorted(ROLES))}")
         content = message.get("content")
         if content is None:
-            if message["role"] != "assistant":
+            if role != "assistant":
                 raise _invalid(f"messages[{index}].content", "a string or a list of text parts")
         elif not isinstance(content, str):
             _check_parts(content, f"messages[{index}].content")
@@ -260,6 +267,8 @@ def _check_parts(content: object, path: str) -> None:
     for index, part in enumerate(content):
         if not isinstance(part, dict):
             raise _invalid(f"{path}[{index}]", "an object with type and text")
+        if not part.keys() <= _PART_KEYS:
+            _check_letters(part, _PART_KEYS, f"{path}[{index}]")
         if part.get("type") != "text":
             raise Refusal(
                 Code.INVALID_VALUE,
@@ -268,3 +277,15 @@ def _check_parts(content: object, path: str) -> None:
             )
         if not isinstance(part.get("text"), str):
             raise _invalid(f"{path}[{index}].text", "a string")
+
+
+def _check_letters(given: Mapping[str, object], known: frozenset[str], path: str) -> None:
+    """Refuse a known key in other letters: a node that ignores case would take it for what was checked."""
+    for name in given:
+        if name not in known and name.casefold() in known:
+            shown = nameable(name)
+            raise Refusal(
+                Code.UNKNOWN_PARAMETER,
+                f"{path} has {name.casefold()} in other letters.",
+                param=f"{path}.{shown}" if shown else path,
+            )

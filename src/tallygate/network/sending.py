@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from tallygate.core import nodes
 from tallygate.core.nodes import Failure, SendingError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tallygate.network.answer import Answer
     from tallygate.network.client import HttpClient
     from tallygate.network.origin import Origin
+
+_REFERENCE: Final = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}", re.ASCII)
 
 
 class SentAnswer:
@@ -108,5 +111,6 @@ def judge(error: UpstreamConnectionError) -> Failure:
 
 
 def _reference(headers: Mapping[str, str]) -> str | None:
-    reference = headers.get("x-request-id") or headers.get("x-devshard-id")
-    return reference[:128] if reference else None
+    """Return the id that an upstream gives an attempt; what does not look like one might be a text of a caller."""
+    named = (headers.get(name, "") for name in ("x-request-id", "x-devshard-id"))
+    return next(filter(_REFERENCE.fullmatch, named), None)

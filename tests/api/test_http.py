@@ -1,0 +1,136 @@
+"""Routes: exact paths, patterns that catch a segment or all the rest, and refusals for what there is not."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallygate.api.http import Request, Response, Route, Router
+from tallygate.core.errors import Code, Refusal
+
+if TYPE_CHECKING:
+    from tallygate.relay import Sink
+
+
+async def handle(request: Request, sink: Sink) -> None:
+    """Do nothing."""
+
+
+def router(*routes: str) -> Router:
+    """Return a router of routes such as `GET /a`, whose summaries are themselves."""
+    named = [(route, *route.split(" ")) for route in routes]
+    return Router(Route(method, path, handle, summary) for summary, method, path in named)
+
+
+ROUTER = router(
+    "POST /v1/chat/completions",
+    "GET /v1/models",
+    "GET /v1/models/{id...}",
+    "GET /keys",
+    "POST /keys",
+    "GET /keys/{id}",
+    "DELETE /keys/{id}",
+    "POST /accounts/{id}/deposits",
+    "GET /accounts/{id}",
+    "GET /accounts/me",
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "found", "argument"),
+    [
+        ("POST", "/v1/chat/completions", "POST /v1/chat/completions", ""),
+        ("GET", "/v1/models", "GET /v1/models", ""),
+        ("GET", "/v1/models/a", "GET /v1/models/{id...}", "a"),
+        ("GET", "/v1/models/Qwen/Qwen3-235B", "GET /v1/models/{id...}", "Qwen/Qwen3-235B"),
+        ("GET", "/v1/models//", "GET /v1/models/{id...}", "/"),
+        ("GET", "/keys", "GET /keys", ""),
+        ("POST", "/keys", "POST /keys", ""),
+        ("GET", "/keys/k", "GET /keys/{id}", "k"),
+        ("DELETE", "/keys/k", "DELETE /keys/{id}", "k"),
+        ("GET", "/keys/{id}", "GET /keys/{id}", "{id}"),
+        ("GET", "/keys/ä ö", "GET /keys/{id}", "ä ö"),
+        ("POST", "/accounts/a/deposits", "POST /accounts/{id}/deposits", "a"),
+        ("GET", "/accounts/me", "GET /accounts/me", ""),
+        ("GET", "/accounts/you", "GET /accounts/{id}", "you"),
+    ],
+)
+def test_found(method: str, path: str, found: str, argument: str) -> None:
+    """A request finds its route, an exact path before a pattern, and what the pattern catches."""
+    route, caught = ROUTER.find(method, path)
+    assert (route.summary, caught) == (found, argument)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "*",
+        "/v1",
+        "/v1/models/",
+        "/v1/models ",
+        "/V1/models",
+        "//v1/models",
+        "/v1/chat/completions/",
+        "/v1/completions",
+        "/keys/",
+        "/keys/a/b",
+        "/keysx",
+        "/accounts//deposits",
+        "/accounts/deposits/x",
+        "/accounts/a/b/deposits",
+        "/accounts/a/deposits/",
+        "/keys/../v1/models",
+    ],
+)
+def test_not_offered(path: str) -> None:
+    """A path that no route has is `unsupported_endpoint`, whatever the method."""
+    for method in ("GET", "POST", "OPTIONS"):
+        with pytest.raises(Refusal) as caught:
+            ROUTER.find(method, path)
+        assert caught.value.code is Code.UNSUPPORTED_ENDPOINT
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/chat/completions", "POST"),
+        ("HEAD", "/v1/models", "GET"),
+        ("get", "/v1/models", "GET"),
+        ("DELETE", "/keys", "GET, POST"),
+        ("PATCH", "/keys/k", "DELETE, GET"),
+        ("GET", "/accounts/a/deposits", "POST"),
+        ("POST", "/accounts/me", "GET"),
+    ],
+)
+def test_other_method(method: str, path: str, allowed: str) -> None:
+    """A path that takes other methods says which."""
+    with pytest.raises(Refusal) as caught:
+        ROUTER.find(method, path)
+    assert (caught.value.code, caught.value.message) == (Code.METHOD_NOT_ALLOWED, f"This route takes {allowed}.")
+
+
+@given(st.text(max_size=6), st.text(max_size=30) | st.text("/keys{}", max_size=12))
+def test_any_request(method: str, path: str) -> None:
+    """Any request finds a route that fits it, or is refused without its text being repeated."""
+    try:
+        route, argument = ROUTER.find(method, path)
+    except Refusal as error:
+        outcome = error.code
+        assert outcome in (Code.UNSUPPORTED_ENDPOINT, Code.METHOD_NOT_ALLOWED)
+    else:
+        assert route.method == method
+        assert route.path.replace("{id...}", argument).replace("{id}", argument) == path
+
+
+def test_json_response() -> None:
+    """A JSON answer has its type, its status, and its content in UTF-8."""
+    response = Response.json({"é": [1, None]}, 201)
+    assert (response.status, json.loads(response.body)) == (201, {"é": [1, None]})
+    assert response.headers == [(b"content-type", b"application/json")]
+    assert Response.json([]).status == 200

@@ -1,0 +1,163 @@
+"""The life of a call: the table is closed, money has one ending, and the design's rows are its rows."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallygate.core.errors import InvariantBrokenError
+from tallygate.core.inference import OPEN, TABLE, Event, Inference, Money, State
+
+ENDED = frozenset({State.SETTLED, State.VOIDED, State.EXPIRED})
+SETTLING = frozenset({Money.SETTLE_REPORTED, Money.SETTLE_COUNTED})
+
+
+def at(state: State) -> Inference:
+    """Return a call in a state."""
+    inference = Inference("chatcmpl-1")
+    inference.state = state
+    return inference
+
+
+@pytest.mark.parametrize(("state", "event"), list(product(State, Event)))
+def test_table_is_closed(state: State, event: Event) -> None:
+    """What is in the table moves the call; what is not breaks an invariant and moves nothing."""
+    inference = at(state)
+    row = TABLE.get((state, event))
+    if row is None:
+        for act in (inference.means, inference.on):
+            with pytest.raises(InvariantBrokenError, match=event.name):
+                act(event)
+        assert inference.state is state
+    else:
+        assert inference.means(event) is row.money
+        assert inference.state is state, "asking what an event means moves nothing"
+        assert inference.on(event) is row.money
+        assert inference.state is row.state
+
+
+def test_states() -> None:
+    """A call begins with nothing held; the states that hold money, that have ended, and the first are all there are."""
+    assert Inference("chatcmpl-1").state is State.RECEIVED
+    assert OPEN | ENDED | {State.RECEIVED} == set(State)
+    assert [state for state in State if at(state).is_open] == [State.HELD, State.SENT, State.STREAMING]
+
+
+def test_ended_is_ended() -> None:
+    """Nothing can happen to a call that has ended."""
+    assert not [state for state, _ in TABLE if state in ENDED]
+
+
+@pytest.mark.parametrize("state", [State.HELD, State.SENT, State.STREAMING])
+def test_ways_out(state: State) -> None:
+    """Wherever money is held, the caller can leave, the store can fail, the owner can go, and a failure ends it."""
+    assert TABLE[state, Event.CALLER_LEFT].state in ENDED
+    assert TABLE[state, Event.OWNER_GONE] == (State.EXPIRED, Money.EXPIRE, "connection lost")
+    assert TABLE[state, Event.STORE_FAILED][:2] == (state, Money.LEAVE)
+    assert State.VOIDED in reachable(state)
+
+
+def reachable(state: State) -> set[State]:
+    """Return the states that a call in this one can come to."""
+    found: set[State] = set()
+    front = {state}
+    while front:
+        found |= front
+        front = {row.state for (before, _), row in TABLE.items() if before in front} - found
+    return found
+
+
+def test_every_state_and_event_is_used() -> None:
+    """Every state can be reached, and every event can happen somewhere."""
+    assert reachable(State.RECEIVED) == set(State)
+    assert {event for _, event in TABLE} == set(Event)
+
+
+@pytest.mark.parametrize(("key", "row"), list(TABLE.items()))
+def test_money_fits_the_move(key: tuple[State, Event], row: tuple[State, Money, str]) -> None:
+    """Money is held on entering HELD only, charged on entering SETTLED only, given back on VOIDED only."""
+    (before, _), (after, money, _) = key, row
+    moves = {
+        State.HELD: {Money.HOLD},
+        State.SETTLED: SETTLING,
+        State.VOIDED: {Money.VOID},
+        State.EXPIRED: {Money.EXPIRE},
+    }
+    if after is not before and after in moves:
+        assert money in moves[after]
+    else:
+        assert money in {Money.KEEP, Money.LEAVE, Money.NOTHING}
+    assert money is not Money.NOTHING or before is State.RECEIVED
+
+
+DESIGN = [
+    # What happens to a call, from its reception on, how it ends, and what the last event means for the money.
+    (["REFUSED"], State.RECEIVED, Money.NOTHING),
+    (["HOLD_TAKEN", "DISPATCHED", "TRY_FAILED", "TRY_FAILED"], State.SENT, Money.KEEP),
+    (["HOLD_TAKEN", "DISPATCHED", "TRY_FAILED", "FIRST_BYTE", "COMPLETED"], State.SETTLED, Money.SETTLE_REPORTED),
+    (["HOLD_TAKEN", "DISPATCHED", "NO_TRY_LEFT"], State.VOIDED, Money.VOID),
+    (["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "UNUSABLE"], State.VOIDED, Money.VOID),
+    (["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "DIED"], State.SETTLED, Money.SETTLE_REPORTED),
+    (["HOLD_TAKEN", "CALLER_LEFT"], State.VOIDED, Money.VOID),
+    (["HOLD_TAKEN", "DISPATCHED", "CALLER_LEFT"], State.SETTLED, Money.SETTLE_COUNTED),
+    (["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "CALLER_LEFT"], State.SETTLED, Money.SETTLE_COUNTED),
+    (["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "STORE_FAILED"], State.STREAMING, Money.LEAVE),
+    (["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "STORE_FAILED", "OWNER_GONE"], State.EXPIRED, Money.EXPIRE),
+    (["HOLD_TAKEN", "OWNER_GONE"], State.EXPIRED, Money.EXPIRE),
+    (["STORE_FAILED"], State.RECEIVED, Money.LEAVE),
+]
+
+
+@pytest.mark.parametrize(("events", "state", "money"), DESIGN)
+def test_rows_of_the_design(events: list[str], state: State, money: Money) -> None:
+    """Each row of the design's table ends where the design says, with the money where it says."""
+    inference = Inference("chatcmpl-1")
+    last = [inference.on(Event[event]) for event in events][-1]
+    assert (inference.state, last) == (state, money)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        ["DISPATCHED"],
+        ["FIRST_BYTE"],
+        ["HOLD_TAKEN", "HOLD_TAKEN"],
+        ["HOLD_TAKEN", "COMPLETED"],
+        ["HOLD_TAKEN", "REFUSED"],
+        ["HOLD_TAKEN", "DISPATCHED", "COMPLETED"],
+        ["HOLD_TAKEN", "DISPATCHED", "DISPATCHED"],
+        ["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "TRY_FAILED"],
+        ["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "NO_TRY_LEFT"],
+        ["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "COMPLETED", "CALLER_LEFT"],
+        ["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "COMPLETED", "COMPLETED"],
+        ["HOLD_TAKEN", "DISPATCHED", "NO_TRY_LEFT", "COMPLETED"],
+        ["HOLD_TAKEN", "OWNER_GONE", "COMPLETED"],
+    ],
+)
+def test_what_cannot_happen(events: list[str]) -> None:
+    """Sending without a hold, a second try after the first byte, and a second ending are defects."""
+    inference = Inference("chatcmpl-1")
+    for event in events[:-1]:
+        inference.on(Event[event])
+    with pytest.raises(InvariantBrokenError):
+        inference.on(Event[events[-1]])
+
+
+@given(st.lists(st.sampled_from(list(Event)), max_size=12))
+def test_money_has_one_ending(events: list[Event]) -> None:
+    """In any course of events money is set aside at most once, and after that ends at most once."""
+    inference = Inference("chatcmpl-1")
+    course = [inference.on(event) for event in events if (inference.state, event) in TABLE]
+    endings = [money for money in course if money in {*SETTLING, Money.VOID, Money.EXPIRE}]
+    holds = course.count(Money.HOLD)
+    assert len(endings) <= holds <= 1
+    assert inference.is_open == (holds > len(endings))
+    assert not endings or course[-1] is endings[0]
+
+
+def test_every_row_says_what_the_caller_sees() -> None:
+    """Each row that ends a call says what its caller sees; the drawn table has no empty ending."""
+    assert all(row.caller for row in TABLE.values() if row.state in ENDED)

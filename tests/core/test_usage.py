@@ -1,0 +1,133 @@
+"""Which reports of usage are believed, and what is counted in their place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallygate.core.ledger.entry import Flag
+from tallygate.core.usage import BYTES_PER_TOKEN, TOKENS_MAX, Tally, Usage
+
+COUNTED_FLAGS = Flag.ESTIMATED | Flag.USAGE_IMPLAUSIBLE
+COUNTS = st.integers(0, 10**7)
+REPORTS = st.one_of(
+    st.none(),
+    st.dictionaries(
+        st.sampled_from(["prompt_tokens", "completion_tokens", "total_tokens", "completion_tokens_details"]),
+        st.one_of(st.none(), st.integers(), st.booleans(), st.floats(), st.text(), st.just({"reasoning_tokens": 5})),
+    ),
+)
+
+
+def make_tally(report: dict[str, Any] | None = None, **fields: Any) -> Tally:
+    """Return a tally of 300 prompt bytes (bound 500) and 90 bytes of answer."""
+    known: dict[str, Any] = {"prompt_bytes": 300, "prompt_tokens_max": 500, "untold_bytes": 90, "report": report}
+    return Tally(**(known | fields))
+
+
+def report(prompt: Any = 70, completion: Any = 25, **more: Any) -> dict[str, Any]:
+    """Return a usage object."""
+    return {"prompt_tokens": prompt, "completion_tokens": completion, **more}
+
+
+@pytest.mark.parametrize(
+    ("said", "fields"),
+    [
+        (report(), {}),
+        (report(total_tokens="nonsense", prompt_tokens_details=None), {}),
+        (report(completion=1), {}),
+        (report(completion=90 + 64), {}),
+        (report(completion=90 + 2 * 64), {"choices": 2}),
+        (report(completion=0), {"untold_bytes": 0}),
+        (report(completion=64), {"untold_bytes": 0}),
+        (report(prompt=1), {}),
+        (report(prompt=499), {"prompt_tokens": 499}),
+        (report(prompt=501), {}),
+        (report(completion=40), {"tokens": 40, "untold_bytes": 0}),
+        (report(completion=41), {"tokens": 40, "untold_bytes": 3}),
+        (report(completion=5000, completion_tokens_details={"reasoning_tokens": 4975}), {}),
+        (report(completion=25, completion_tokens_details={"reasoning_tokens": "many"}), {}),
+        (report(completion=25, completion_tokens_details=[1]), {}),
+    ],
+)
+def test_report_that_can_be_true_is_believed(said: dict[str, Any], fields: dict[str, Any]) -> None:
+    """A report that fits what was seen is charged to the token, and not marked."""
+    usage = make_tally(said, **fields).usage(Flag.DRAINED)
+
+    assert usage == Usage(said["prompt_tokens"], said["completion_tokens"], Flag.DRAINED)
+    assert not usage.estimated
+
+
+@pytest.mark.parametrize(
+    ("said", "fields"),
+    [
+        ({}, {}),
+        ({"prompt_tokens": 70}, {}),
+        ({"completion_tokens": 25}, {}),
+        *[(report(prompt=bad), {}) for bad in (0, -1, 70.0, True, "70", None, [70], 2**64, TOKENS_MAX + 1)],
+        *[(report(completion=bad), {}) for bad in (0, -1, 25.0, True, "25", None, {"n": 25}, 2**63, TOKENS_MAX + 1)],
+        (report(completion=90 + 65), {}),
+        (report(completion=65), {"untold_bytes": 0}),
+        (report(completion=1), {"untold_bytes": 257}),
+        (report(completion=39), {"tokens": 40}),
+        (report(completion=40), {"tokens": 40, "untold_bytes": 1}),
+        (report(prompt=71), {"prompt_tokens": 70}),
+        (report(prompt=69), {"prompt_tokens": 70}),
+        (report(completion=5000, completion_tokens_details={"reasoning_tokens": 100}), {}),
+        (report(completion=5000, completion_tokens_details={"reasoning_tokens": -1}), {}),
+        (report(completion=5000, completion_tokens_details={"reasoning_tokens": 5000.0}), {}),
+        (report(completion=5000, completion_tokens_details={"reasoning_tokens": TOKENS_MAX + 1}), {}),
+        (report(completion=5000, completion_tokens_details=5000), {}),
+    ],
+)
+def test_report_that_cannot_be_true_is_replaced(said: dict[str, Any], fields: dict[str, Any]) -> None:
+    """A number that is absent, no integer, not positive, huge, or not fit for what was seen gives way to our count."""
+    tally = make_tally(said, **fields)
+    usage = tally.usage(Flag.CUT)
+
+    assert usage == tally.counted(Flag.CUT | Flag.USAGE_IMPLAUSIBLE)
+    assert usage.flags == COUNTED_FLAGS | Flag.CUT
+
+
+def test_missing_report_is_marked_as_missing() -> None:
+    """Without any report we count, and say that it was missing, not that it was implausible."""
+    assert make_tally().usage() == Usage(100, 30, Flag.ESTIMATED | Flag.USAGE_MISSING)
+
+
+@pytest.mark.parametrize(
+    ("fields", "prompt", "completion"),
+    [
+        ({}, 100, 30),
+        ({"untold_bytes": 0}, 100, 0),
+        ({"untold_bytes": 1}, 100, 1),
+        ({"untold_bytes": 91}, 100, 31),
+        ({"tokens": 7, "untold_bytes": 4}, 100, 9),
+        ({"prompt_bytes": 0}, 1, 30),
+        ({"prompt_bytes": 301}, 101, 30),
+        ({"prompt_bytes": 9000}, 500, 30),
+        ({"prompt_tokens": 88}, 88, 30),
+        ({"prompt_tokens": 0}, 100, 30),
+        ({"prompt_tokens": 501}, 500, 30),
+    ],
+)
+def test_own_count_is_by_tokens_told_else_by_bytes(fields: dict[str, Any], prompt: int, completion: int) -> None:
+    """Told tokens count as they are, bytes by three to a token, rounded up; the prompt stays within its bound."""
+    assert make_tally(**fields).counted() == Usage(prompt, completion, Flag.ESTIMATED)
+
+
+@given(COUNTS, st.integers(1, 10**7), st.integers(1, 5), COUNTS, COUNTS, st.none() | COUNTS, REPORTS)
+def test_no_report_breaks_the_count(
+    prompt_bytes: int, bound: int, choices: int, tokens: int, untold: int, told: int | None, said: dict[str, Any] | None
+) -> None:
+    """Whatever was reported, the usage is non-negative integers; an estimate is within the prompt's bound."""
+    tally = Tally(prompt_bytes, bound, choices, tokens, untold, told, said)
+    for usage in (tally.usage(), tally.counted()):
+        assert type(usage.prompt_tokens) is type(usage.completion_tokens) is int
+        assert 0 < usage.prompt_tokens <= TOKENS_MAX
+        assert tokens <= usage.completion_tokens <= TOKENS_MAX
+        if usage.estimated:
+            assert usage.prompt_tokens <= bound
+            assert usage.completion_tokens == tokens + -(-untold // BYTES_PER_TOKEN)
