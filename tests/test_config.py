@@ -265,7 +265,7 @@ def test_limits_that_are_not_given_follow_those_that_are(limits: str, expected: 
         ("free = true", Price(0, 0, free=True)),
         ('input_usd_per_1m = "0.35"\noutput_usd_per_1m = "0.000001"', Price(350_000, 1)),
         ("input_usd_per_1m = 0.35\noutput_usd_per_1m = 0.1", Price(350_000, 100_000)),
-        ("input_usd_per_1m = 1\noutput_usd_per_1m = 1_000", Price(10**6, 10**9)),
+        ("input_usd_per_1m = 1\noutput_usd_per_1m = 1e3", Price(10**6, 10**9)),
         ("input_usd_per_1m = 0\noutput_usd_per_1m = 1e-6", Price(0, 1)),
         ('usd_per_call = "0.000000000001"', Price(0, 0, 1)),
         ("input_usd_per_1m = 1\noutput_usd_per_1m = 1\nusd_per_call = 0.25", Price(10**6, 10**6, 25 * 10**10)),

@@ -203,7 +203,7 @@ def _decimal_text(value: object, noun: str) -> str:
     if isinstance(value, int):
         is_sane = abs(value) < 10**_DIGITS_MAX
     else:
-        is_sane = value.as_tuple().exponent in range(-_DIGITS_MAX, 1) and value.adjusted() < _DIGITS_MAX
+        is_sane = value.as_tuple().exponent in range(-_DIGITS_MAX, _DIGITS_MAX)
     if not is_sane:
         raise WrongValueError("is out of all bounds.", f"Write {noun}.")
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
