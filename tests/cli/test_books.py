@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cli.installation import ADMIN_KEY, Installation
+from tests.cli.installation import ADMIN_KEY, UPSTREAM_VARIABLE, Installation
 
 
 def test_an_account_is_opened_listed_and_shown(either: Installation) -> None:
@@ -180,3 +180,12 @@ def test_the_admin_key_is_in_no_output(either: Installation) -> None:
         outcome = either.run(*arguments)
 
         assert ADMIN_KEY not in outcome.out + outcome.err
+
+
+def test_an_operator_needs_no_secret_of_an_upstream(either: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the key of an upstream is not in the environment, the commands on the books work all the same."""
+    monkeypatch.delenv(UPSTREAM_VARIABLE)
+
+    assert either.ask("accounts", "list") == {"data": []}
+    assert either.ask("verify")["clean"] is True
+    assert either.run("check").code == 3

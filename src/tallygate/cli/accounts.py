@@ -28,7 +28,7 @@ def accounts() -> None:
 @click.pass_obj
 def create(session: Session, name: str) -> None:
     """Open an account."""
-    with reach_operator(session.load_settings()) as operator:
+    with reach_operator(session.load_settings(upstreams=False)) as operator:
         account = ask(operator, "POST", "/admin/v1/accounts", {"name": name})
     session.show(account, lambda: _draw_account(account))
 
@@ -37,7 +37,7 @@ def create(session: Session, name: str) -> None:
 @click.pass_obj
 def list_accounts(session: Session) -> None:
     """List all accounts with their balances."""
-    with reach_operator(session.load_settings()) as operator:
+    with reach_operator(session.load_settings(upstreams=False)) as operator:
         answer = ask(operator, "GET", "/admin/v1/accounts")
     session.show(answer, lambda: _draw_accounts(answer["data"]))
 
@@ -47,7 +47,7 @@ def list_accounts(session: Session) -> None:
 @click.pass_obj
 def show(session: Session, account_id: str) -> None:
     """Show one account and its keys."""
-    with reach_operator(session.load_settings()) as operator:
+    with reach_operator(session.load_settings(upstreams=False)) as operator:
         account = ask(operator, "GET", f"/admin/v1/accounts/{segment(account_id)}")
     session.show(account, lambda: _draw_account(account))
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def credit(session: Session, account: str, usd: str, reference: str | None) -> None:
     """Book a deposit of so many US dollars, such as 5 or 0.25."""
     fields = {"usd": usd} if reference is None else {"usd": usd, "reference": reference}
-    with reach_operator(session.load_settings()) as operator:
+    with reach_operator(session.load_settings(upstreams=False)) as operator:
         deposit = ask(operator, "POST", f"/admin/v1/accounts/{segment(account)}/deposits", fields)
     session.show(deposit, lambda: _draw(deposit))
 

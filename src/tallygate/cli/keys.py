@@ -26,7 +26,7 @@ def keys() -> None:
 def create(session: Session, account: str, name: str | None) -> None:
     """Make a key for an account; it is shown this once."""
     fields = {"account": account} if name is None else {"account": account, "name": name}
-    with reach_operator(session.load_settings()) as operator:
+    with reach_operator(session.load_settings(upstreams=False)) as operator:
         key = ask(operator, "POST", "/admin/v1/keys", fields)
     if not session.as_json:
         session.say(f"{key['id']}, a key for {key['account']}. It is shown only now; keep it:")
@@ -39,7 +39,7 @@ def create(session: Session, account: str, name: str | None) -> None:
 def list_keys(session: Session, account: str | None) -> None:
     """List keys, never their secrets."""
     query = "" if account is None else f"?account={segment(account)}"
-    with reach_operator(session.load_settings()) as operator:
+    with reach_operator(session.load_settings(upstreams=False)) as operator:
         answer = ask(operator, "GET", f"/admin/v1/keys{query}")
     session.show(answer, lambda: draw_keys(answer["data"]))
 
@@ -49,7 +49,7 @@ def list_keys(session: Session, account: str | None) -> None:
 @click.pass_obj
 def revoke(session: Session, key: str) -> None:
     """End a key's life at once. KEY is its id, `key_…`."""
-    with reach_operator(session.load_settings()) as operator:
+    with reach_operator(session.load_settings(upstreams=False)) as operator:
         revoked = ask(operator, "DELETE", f"/admin/v1/keys/{segment(key)}")
     session.show(revoked, lambda: draw_keys([revoked]))
 

@@ -27,7 +27,7 @@ def prices() -> None:
 @click.pass_obj
 def show(session: Session) -> None:
     """Show the prices in force."""
-    with reach_operator(session.load_settings()) as operator:
+    with reach_operator(session.load_settings(upstreams=False)) as operator:
         sheet = ask(operator, "GET", "/admin/v1/prices")
     session.show(sheet, lambda: _draw(sheet))
 
@@ -47,7 +47,7 @@ def set_price(
     fields = {name: value for name, value in given.items() if value is not None}
     if not fields:
         raise click.UsageError("Say at least one of --input, --output, --call, --free.")
-    with reach_operator(session.load_settings()) as operator:
+    with reach_operator(session.load_settings(upstreams=False)) as operator:
         operator.apply_configuration()
         sheet = ask(operator, "POST", "/admin/v1/prices", {"model": model, **fields})
     session.show(sheet, lambda: _draw(sheet))

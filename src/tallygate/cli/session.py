@@ -47,14 +47,14 @@ class Session:
         """Where the configuration is: by option, by environment, or in this folder."""
         return self.chosen_config or Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_NAME)
 
-    def load_settings(self) -> Settings:
-        """Return the configuration.
+    def load_settings(self, *, upstreams: bool = True) -> Settings:
+        """Return the configuration; an operator's command needs neither the ways to the network nor their secrets.
 
         Raises:
             Failure: It has problems; all of them are told.
         """
         try:
-            return config.load(self.config_path, os.environ)
+            return config.load(self.config_path, os.environ, upstreams=upstreams)
         except config.ConfigError as error:
             raise describe_problems(self.config_path, error) from None
 

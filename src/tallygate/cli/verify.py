@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def verify(session: Session) -> None:
     """Replay the books and say whether they add up; exit code 7 if they do not."""
-    report = replay_books(session.load_settings())
+    report = replay_books(session.load_settings(upstreams=False))
     session.show(report, lambda: draw_report(report))
     if not report["clean"]:
         session.say(f"The books do not add up: {count(report['problem_count'], 'problem problems')}.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -40,12 +41,14 @@ _AT_LINE: Final = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of docume
 _ANY_HOST: Final = {"0.0.0.0", "::"}  # noqa: S104  (compared with, not listened on)
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Settings:
+def load(path: Path, environ: Mapping[str, str], *, upstreams: bool = True) -> Settings:
     """Return the settings of a file, with the secrets that it refers to.
 
     Args:
         path: The file, in TOML.
         environ: The environment; `Settings.secret_env_names` tells which of it to remove afterwards.
+        upstreams: Whether the ways to the network are read; without them, none of their secrets is needed, and
+            `Settings.upstreams` is empty.
 
     Raises:
         ConfigError: With every problem that was found.
@@ -58,6 +61,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         lines=LineFinder(text),
         base_dir=path.absolute().parent,
         is_file=Path.is_file,
+        upstreams=upstreams,
     )
 
 
@@ -69,6 +73,7 @@ def parse(
     lines: Callable[[KeyPath], int | None],
     base_dir: Path,
     is_file: Callable[[Path], bool] = lambda _: True,
+    upstreams: bool = True,
 ) -> Settings:
     """Return the settings of a mapping; pure but for what is passed in.
 
@@ -79,6 +84,7 @@ def parse(
         lines: Tells on which line a value stands.
         base_dir: What the names of files are relative to.
         is_file: Tells whether a file exists that is read later.
+        upstreams: Whether the ways to the network are read.
 
     Raises:
         ConfigError: With every problem that was found.
@@ -86,27 +92,33 @@ def parse(
     report = Report(lines)
     secrets = SecretReader(environ, read_secret_file, base_dir)
     around = Surroundings(report, secrets, base_dir, is_file)
-    settings = Attempt(_read_settings, Table(Root, dict(mapping), (), report), around)
+    read = _read_settings if upstreams else _read_settings_without_upstreams
+    settings = Attempt(read, Table(Root, dict(mapping), (), report), around)
     if report.problems:
         raise ConfigError(report.problems)
     return settings.take()
 
 
 def _read_settings(root: Table, around: Surroundings) -> Settings:
+    upstreams = Attempt(_read_upstreams, root, around)
+    settings = Attempt(_read_settings_without_upstreams, root, around)
+    Attempt(_refuse_aliases, upstreams, settings, around.report)
+    return replace(settings.take(), upstreams=upstreams.take(), secret_env_names=frozenset(around.secrets.env_names))
+
+
+def _read_settings_without_upstreams(root: Table, around: Surroundings) -> Settings:
     server = Attempt(_read_server, root)
     admin = Attempt(_read_admin, root, around.secrets)
     store = Attempt(_read_store, root, around.base_dir)
     billing = Attempt(_read_billing, root)
-    upstreams = Attempt(_read_upstreams, root, around)
     models = Attempt(_read_models, root, around.report)
     Attempt(_refuse_same_listener, server, admin, around.report)
-    Attempt(_refuse_aliases, upstreams, models, around.report)
     return Settings(
         server=server.take(),
         admin=admin.take(),
         store=store.take(),
         billing=billing.take(),
-        upstreams=upstreams.take(),
+        upstreams=(),
         models=models.take(),
         secret_env_names=frozenset(around.secrets.env_names),
     )
@@ -177,9 +189,9 @@ def _refuse_same_listener(server: Attempt[ServerSettings], admin: Attempt[AdminS
 
 
 def _refuse_aliases(
-    upstreams: Attempt[tuple[UpstreamSettings, ...]], models: Attempt[tuple[ModelSettings, ...]], report: Report
+    upstreams: Attempt[tuple[UpstreamSettings, ...]], settings: Attempt[Settings], report: Report
 ) -> None:
-    refuse_aliases(upstreams.take(), models.take(), report)
+    refuse_aliases(upstreams.take(), settings.take().models, report)
 
 
 # --- The file ---
