@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from tallygate.config import Settings, StoreSettings, UpstreamSettings
     from tallygate.core.ledger.audit import Report
-    from tallygate.network.pool import Upstream
+    from tallygate.ports import Upstream
 
 CUT_S: Final = 5.0
 """How long a call that was cut may take to be settled and told; a commit takes milliseconds."""

@@ -179,8 +179,42 @@ class Target(Protocol):
         """Send one attempt; raises `core.nodes.SendingError`, as does reading its answer."""
 
 
+class Upstream(Protocol):
+    """One configured way to reach the network."""
+
+    @property
+    def name(self) -> str:
+        """Its configured name."""
+
+    @property
+    def models(self) -> Mapping[str, str] | None:
+        """Its names for our model ids; None when it takes every id as it is."""
+
+    @property
+    def priority(self) -> int:
+        """Lower is tried first."""
+
+    @property
+    def weight(self) -> int:
+        """Its share among upstreams of the same priority."""
+
+    @property
+    def rate(self) -> UpstreamRate:
+        """What it bills."""
+
+    def targets(self) -> Sequence[Target]:
+        """Return its places in the order in which to try them now."""
+
+    async def close(self) -> None:
+        """Close its connections."""
+
+
 class Upstreams(Protocol):
     """All configured ways to reach the network."""
+
+    @property
+    def upstreams(self) -> Sequence[Upstream]:
+        """All of them, best first."""
 
     def serves(self, model: str) -> bool:
         """Return whether any upstream takes a model."""

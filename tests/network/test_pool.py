@@ -17,8 +17,7 @@ from tallygate.network.pool import Health, UpstreamPool
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tallygate.network.pool import Upstream
-    from tallygate.ports import Target
+    from tallygate.ports import Target, Upstream
 
 
 class Clock:

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.records import Account
     from tallygate.core.pricing import Sheet
-    from tallygate.network.pool import UpstreamPool
-    from tallygate.ports import ApiKey, KeyStore, Ledger
+    from tallygate.ports import ApiKey, KeyStore, Ledger, Upstreams
     from tallygate.relay import Sink
 
 BODY_BYTES_MAX = 64 * 1024
@@ -62,7 +61,7 @@ class AdminApi:
         keys: KeyStore,
         pepper: bytes,
         catalog: Catalog,
-        upstreams: UpstreamPool | None,
+        upstreams: Upstreams | None,
         admin_key: str | None,
         entropy: Callable[[int], bytes],
     ) -> None:

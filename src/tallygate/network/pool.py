@@ -7,45 +7,15 @@ none, those that may still come back are tried anyway: a wrong guess about healt
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tallygate.core.nodes import INFINITY_S
 from tallygate.core.pricing import UpstreamRate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from tallygate.ports import Target
-
-
-class Upstream(Protocol):
-    """One configured way to reach the network."""
-
-    @property
-    def name(self) -> str:
-        """Its configured name."""
-
-    @property
-    def models(self) -> Mapping[str, str] | None:
-        """Its names for our model ids; None when it takes every id as it is."""
-
-    @property
-    def priority(self) -> int:
-        """Lower is tried first."""
-
-    @property
-    def weight(self) -> int:
-        """Its share among upstreams of the same priority."""
-
-    @property
-    def rate(self) -> UpstreamRate:
-        """What it bills."""
-
-    def targets(self) -> Sequence[Target]:
-        """Return its places in the order in which to try them now."""
-
-    async def close(self) -> None:
-        """Close its connections."""
+    from tallygate.ports import Target, Upstream
 
 
 class Health:
