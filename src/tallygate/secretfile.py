@@ -1,4 +1,8 @@
-"""Secrets of an installation that are made once and kept in a file that only its owner can read."""
+"""Secrets of an installation that are made once and kept in a file that only its owner can read.
+
+A secret appears under its name whole and durable, or not at all: a crash leaves no half of one, and two processes
+that make it at the same time end up with the same.
+"""
 
 from __future__ import annotations
 
@@ -22,22 +26,44 @@ def read_or_make_secret(path: Path) -> bytes:
     Raises:
         SecretFileError: The file can be read by others, or does not hold a secret of ours.
     """
-    with contextlib.suppress(FileNotFoundError):
-        if path.stat().st_mode & 0o077:
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            return _read_secret(path)
+        with contextlib.suppress(FileExistsError):  # another process was faster: its secret is the one
+            _make_secret(path)
+        return _read_secret(path)
+    except OSError as error:
+        raise SecretFileError(f"{path} cannot be used: {error.strerror}") from None
+
+
+def _read_secret(path: Path) -> bytes:
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_mode & 0o077:
             raise SecretFileError(f"{path} can be read by others; run: chmod 600 {path}")
-        text = path.read_text("ascii", errors="replace").strip()
-        try:
-            secret = bytes.fromhex(text)
-        except ValueError:
-            secret = b""
-        if len(secret) != SECRET_BYTES:
-            raise SecretFileError(f"{path} does not hold {SECRET_BYTES} bytes in hexadecimal digits")
-        return secret
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    secret = os.urandom(SECRET_BYTES)
-    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+        text = file.read(4 * SECRET_BYTES).decode("ascii", errors="replace").strip()
+    try:
+        secret = bytes.fromhex(text)
+    except ValueError:
+        secret = b""
+    if len(secret) != SECRET_BYTES:
+        raise SecretFileError(f"{path} does not hold {SECRET_BYTES} bytes in hexadecimal digits")
     return secret
+
+
+def _make_secret(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
+    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(os.urandom(SECRET_BYTES).hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)  # unlike a rename, never over one that is there
+    finally:
+        draft.unlink()
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

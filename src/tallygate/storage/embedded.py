@@ -7,8 +7,10 @@ until its entry is on the disk. Scaling out to many processes is another adapter
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
+from tallygate.core.errors import InvariantBrokenError, StoreUnavailableError
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.entry import Flag, decode_entry, entry_id
 from tallygate.core.ledger.records import Account, Deposit, Hold, HoldRequest, Sending, SendingEnd, Settlement
@@ -16,7 +18,7 @@ from tallygate.core.pricing import Sheet
 from tallygate.core.usage import BYTES_PER_TOKEN, Usage
 from tallygate.ports import ApiKey, UnknownKeyError
 from tallygate.storage.group_commit import GroupCommit
-from tallygate.storage.journal import Contents, Journal, KeyRow, NewAccount
+from tallygate.storage.journal import Contents, Journal, KeyRow, NewAccount, NotAStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,7 +54,11 @@ class EmbeddedLedger:
         self._books = Books(contents.writer, contents.epoch, now_ns, entropy)
         self._keys: dict[str, KeyRow] = {}
         self._live_keys: dict[bytes, ApiKey] = {}
-        self._restore(contents)
+        try:
+            self._restore(contents)
+        except (InvariantBrokenError, LookupError, ValueError, StopIteration) as error:
+            message = f"the books in the store do not fit together ({type(error).__name__}: {error})"
+            raise NotAStoreError(f"{message}; `tallygate verify` says where") from None
         self._orphans = list(self._books.holds.values())
         self._queue = GroupCommit(lambda entries, rows: journal.write(entries, rows, now_ns()), journal.flush)
 
@@ -78,6 +84,7 @@ class EmbeddedLedger:
 
     async def open_account(self, name: str, actor: str) -> Account:
         """Open an account with nothing in it."""
+        self._queue.check()
         account, written = self._books.open_account(f"acct_{self._entropy(10).hex()}", name, actor)
         self._queue.append(written, NewAccount(account.id, account.name, account.created_ns))
         await self._queue.durable()
@@ -85,6 +92,7 @@ class EmbeddedLedger:
 
     async def deposit(self, account_id: str, picousd: int, reference: str | None, actor: str) -> Deposit:
         """Book money that came in; a reference is booked once."""
+        self._queue.check()
         deposit, written = self._books.deposit(account_id, picousd, reference, actor)
         if written is not None:
             self._queue.append(written)
@@ -93,27 +101,40 @@ class EmbeddedLedger:
 
     async def publish(self, sheet: Sheet, actor: str) -> None:
         """Put the next version of the price sheet in force."""
+        self._queue.check()
         self._queue.append(self._books.publish(sheet, actor))
         await self._queue.durable()
 
     async def hold(self, request: HoldRequest) -> Hold:
         """Set the most that an inference can cost aside, and record its first sending."""
+        self._queue.check()
         hold, written = self._books.hold(request)
         self._queue.append(written)
         if self._wait_for_hold:
-            await self._queue.durable()
+            try:
+                await self._queue.durable()
+            except asyncio.CancelledError:
+                # Whoever asked is gone without the hold, so nobody else can end it; and nothing was sent.
+                with contextlib.suppress(StoreUnavailableError):
+                    self._queue.check()
+                    end = SendingEnd(request.first, 0, 0, 0)
+                    self._queue.append(self._books.void(hold, end, "gone before it was sent"))
+                raise
         return hold
 
     def begin_attempt(self, hold: Hold, sending: Sending) -> None:
         """Record a further sending before it is sent; not waited for."""
+        self._queue.check()
         self._queue.append(self._books.begin_attempt(hold, sending))
 
     def end_attempt(self, hold: Hold, end: SendingEnd) -> None:
         """Record the end of a sending that was not the last; not waited for."""
+        self._queue.check()
         self._queue.append(self._books.end_attempt(hold, end))
 
     async def settle(self, hold: Hold, end: SendingEnd, usage: Usage) -> Settlement:
         """Turn a hold into the charge."""
+        self._queue.check()
         settlement, written = self._books.settle(hold, end, usage)
         self._queue.append(written)
         await self._queue.durable()
@@ -121,6 +142,7 @@ class EmbeddedLedger:
 
     async def void(self, hold: Hold, end: SendingEnd, reason: str) -> None:
         """Give a hold back."""
+        self._queue.check()
         self._queue.append(self._books.void(hold, end, reason))
         await self._queue.durable()
 
@@ -130,6 +152,7 @@ class EmbeddedLedger:
         def bill(upstream: str, prompt_tokens: int, completion_tokens: int) -> int:
             return rate(upstream).bill(prompt_tokens, completion_tokens)
 
+        self._queue.check()
         orphans, self._orphans = self._orphans, []
         for hold in orphans:
             usage = None
@@ -145,8 +168,10 @@ class EmbeddedLedger:
 
     async def close(self) -> None:
         """Make everything durable and let go of the store."""
-        await self._queue.close()
-        self._journal.close()
+        try:
+            await self._queue.close()
+        finally:
+            self._journal.close()
 
     # --- KeyStore ----------------------------------------------------------------------------------------------
 
@@ -161,13 +186,17 @@ class EmbeddedLedger:
 
     async def add_key(self, account_id: str, name: str, digest: bytes, masked: str, actor: str) -> ApiKey:
         """Keep a new key."""
+        self._queue.check()
         self._books.account(account_id)
+        if any(row.digest == digest for row in self._keys.values()):
+            raise InvariantBrokenError("a key was kept twice")  # the store would refuse it, and all that comes later
         key = ApiKey(f"key_{self._entropy(10).hex()}", account_id, name, masked, self._now_ns(), None)
         row = KeyRow(key, digest)
         self._queue.append(self._books.note(account_id, "key created", actor, key_id=key.id), row)
         self._keys[key.id] = row
         await self._queue.durable()
-        self._live_keys[digest] = key
+        if self._keys[key.id].key.revoked_ns is None:  # it may have been revoked while the disk was waited for
+            self._live_keys[digest] = key
         return key
 
     async def revoke_key(self, key_id: str, actor: str) -> ApiKey:
@@ -175,14 +204,14 @@ class EmbeddedLedger:
         row = self._keys.get(key_id)
         if row is None:
             raise UnknownKeyError(key_id)
-        if row.key.revoked_ns is not None:
-            return row.key
-        revoked = KeyRow(row.key._replace(revoked_ns=self._now_ns()), row.digest)
-        self._queue.append(self._books.note(row.key.account, "key revoked", actor, key_id=key_id), revoked)
-        self._keys[key_id] = revoked
-        self._live_keys.pop(row.digest, None)
+        if row.key.revoked_ns is None:
+            self._live_keys.pop(row.digest, None)  # before anything can fail: a key that leaked must not live on
+            self._queue.check()
+            row = KeyRow(row.key._replace(revoked_ns=self._now_ns()), row.digest)
+            self._queue.append(self._books.note(row.key.account, "key revoked", actor, key_id=key_id), row)
+            self._keys[key_id] = row
         await self._queue.durable()
-        return revoked.key
+        return row.key
 
     def _restore(self, contents: Contents) -> None:
         books = self._books
@@ -196,7 +225,9 @@ class EmbeddedLedger:
             books.restore_sheet(Sheet.decode(decode_entry(raw).reason or ""))
         for raw in contents.referenced_deposits:
             entry = decode_entry(raw)
+            if entry.reference is None:
+                raise ValueError("a deposit is listed under a reference that it does not have")
             amount = next(amount for _, name, amount in entry.postings if name.endswith("/available"))
-            books.deposits[entry.account or "", entry.reference or ""] = (entry_id(raw), amount)
+            books.deposits[entry.account or "", entry.reference] = (entry_id(raw), amount)
         for raws in contents.open_holds:
             books.restore_hold([(entry_id(raw), decode_entry(raw)) for raw in raws])

@@ -47,6 +47,7 @@ class GroupCommit:
         self._committing: _Batch | None = None
         self._scheduled = False
         self._failure: str | None = None
+        self._closed = False
         self._jobs: SimpleQueue[_Batch | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="group-commit", daemon=True)
         self._thread.start()
@@ -54,16 +55,24 @@ class GroupCommit:
     @property
     def failure(self) -> str | None:
         """Why nothing is committed any more, or None while all is well."""
-        return self._failure
+        return "the store is closed" if self._failure is None and self._closed else self._failure
+
+    def check(self) -> None:
+        """Ask before an act, so that one that cannot become durable does not even change the memory.
+
+        Raises:
+            StoreUnavailableError: An earlier commit failed, or the store is closed.
+        """
+        if self._failure is not None or self._closed:
+            raise StoreUnavailableError(self.failure)
 
     def append(self, written: Written, row: NewAccount | KeyRow | None = None) -> None:
         """Take an entry, and a row that becomes durable with it.
 
         Raises:
-            StoreUnavailableError: An earlier commit failed.
+            StoreUnavailableError: An earlier commit failed, or the store is closed.
         """
-        if self._failure is not None:
-            raise StoreUnavailableError(self._failure)
+        self.check()
         self._gathering.entries.append(written)
         if row is not None:
             self._gathering.rows.append(row)
@@ -85,7 +94,8 @@ class GroupCommit:
         return waiter
 
     async def close(self) -> None:
-        """Finish what was taken, then end the thread."""
+        """Finish what was taken, then end the thread; nothing more is taken from here on."""
+        self._closed = True
         with contextlib.suppress(StoreUnavailableError):  # whoever waited for an entry has been told already
             await self.durable()
         self._jobs.put(None)

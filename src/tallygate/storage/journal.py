@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from tallygate.ports import ApiKey
 
 
+class NotAStoreError(Exception):
+    """The file is no store of ours, is of another version, or its books cannot be read."""
+
+
 class NewAccount(NamedTuple):
     """A row beside the books: an account's name, which the books do not hold."""
 
@@ -100,3 +104,15 @@ def slot_of(entry: e.Entry) -> str | None:
     if entry.kind in e.ENDINGS:
         return "end"
     return f"{entry.part}.{entry.try_}{'+' if entry.completion_tokens is None else '-'}"
+
+
+def places_of(entry: e.Entry) -> list[tuple[object, ...]]:
+    """Return what of an entry a store keeps unique: its slot, its number in its account, and its reference."""
+    places: list[tuple[object, ...]] = []
+    if entry.inference is not None:
+        places.append(("slot", entry.inference, slot_of(entry)))
+    if entry.account is not None:
+        places.append(("sequence", entry.account, entry.account_sequence))
+    if entry.reference is not None:
+        places.append(("reference", entry.account, entry.reference))
+    return places

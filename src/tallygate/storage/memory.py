@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.audit import Audit, Report
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
-from tallygate.storage.journal import Contents, KeyRow, NewAccount, StoredAccount, seal, slot_of
+from tallygate.storage.journal import Contents, KeyRow, NewAccount, StoredAccount, places_of, seal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,8 @@ class MemoryDisk:
     accounts: dict[str, StoredAccount] = field(default_factory=dict)
     keys: dict[str, KeyRow] = field(default_factory=dict)
     open_holds: set[str] = field(default_factory=set)
-    slots: set[tuple[str, str | None]] = field(default_factory=set)
+    places: set[tuple[object, ...]] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)  # an audit runs in a thread beside the writer
 
 
 class MemoryJournal:
@@ -38,6 +40,7 @@ class MemoryJournal:
     def __init__(self, disk: MemoryDisk) -> None:
         self._disk = disk
         self._epoch = 0
+        self._broken: str | None = None
 
     def open(self) -> Contents:
         """Begin a new epoch and return what is there."""
@@ -59,38 +62,55 @@ class MemoryJournal:
         )
 
     def write(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
-        """Keep one batch."""
+        """Keep one batch, or nothing of it; after the first failure, nothing ever."""
+        if self._broken is not None:
+            raise StoreUnavailableError(self._broken)
+        try:
+            self._check(entries)
+        except StoreUnavailableError as error:
+            self._broken = str(error)
+            raise
         disk = self._disk
-        if disk.epoch != self._epoch:
-            raise FencedError(f"epoch {self._epoch} is over: epoch {disk.epoch} has begun")
-        slots = [(w.entry.inference, slot_of(w.entry)) for w in entries if w.entry.inference is not None]
-        if len(set(slots)) != len(slots) or disk.slots.intersection(slots):
-            raise StoreUnavailableError("an inference has one hold and one ending")
-        header = seal(entries, disk.writer, disk.epoch, len(disk.batches) + 1, disk.head, time_ns)
-        disk.head = header_hash(header)
-        disk.batches.append((header, [written.raw for written in entries]))
-        disk.slots.update(slots)
-        for row in rows:
-            if isinstance(row, NewAccount):
-                disk.accounts[row.id] = StoredAccount(row.id, row.name, row.created_ns, 0, 0, 0)
-            else:
-                disk.keys[row.key.id] = row
-        for written in entries:
-            self._keep_state(written.entry)
+        with disk.lock:
+            header = seal(entries, disk.writer, disk.epoch, len(disk.batches) + 1, disk.head, time_ns)
+            disk.head = header_hash(header)
+            disk.batches.append((header, [written.raw for written in entries]))
+            for row in rows:
+                if isinstance(row, NewAccount):
+                    disk.accounts[row.id] = StoredAccount(row.id, row.name, row.created_ns, 0, 0, 0)
+                else:
+                    disk.keys[row.key.id] = row
+            for written in entries:
+                disk.places.update(places_of(written.entry))
+                self._keep_state(written.entry)
 
     def flush(self) -> None:
         """Memory is as durable as it gets."""
 
     def audit(self) -> Report:
         """Replay every batch."""
+        disk = self._disk
         audit = Audit()
-        for header, entries in list(self._disk.batches):
-            audit.take(header, entries)
-        accounts = {a.id: (a.available, a.held, a.sequence) for a in self._disk.accounts.values()}
-        return audit.finish(accounts, set(self._disk.open_holds))
+        with disk.lock:
+            for header, entries in disk.batches:
+                audit.take(header, entries)
+            accounts = {a.id: (a.available, a.held, a.sequence) for a in disk.accounts.values()}
+            return audit.finish(accounts, set(disk.open_holds), {disk.writer: (len(disk.batches), disk.head)})
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+    def _check(self, entries: Sequence[Written]) -> None:
+        """Refuse what SQLite's fence and unique indexes refuse."""
+        disk = self._disk
+        if disk.epoch != self._epoch:
+            raise FencedError(f"epoch {self._epoch} is over: epoch {disk.epoch} has begun")
+        places = [place for written in entries for place in places_of(written.entry)]
+        if len(set(places)) != len(places) or disk.places.intersection(places):
+            raise StoreUnavailableError("an entry's place is taken: an inference has one hold and one ending")
+        opened = disk.open_holds | {w.entry.inference for w in entries if w.entry.kind == e.HOLD}
+        if any(w.entry.kind in e.ENDINGS and w.entry.inference not in opened for w in entries):
+            raise StoreUnavailableError("an ending has no open hold in the store")
 
     def _keep_state(self, entry: e.Entry) -> None:
         disk = self._disk

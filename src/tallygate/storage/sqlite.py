@@ -18,10 +18,10 @@ import filelock
 from tallygate.core.errors import FencedError, StoreUnavailableError
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.audit import Audit, Report
-from tallygate.core.ledger.batch import GENESIS, header_hash
+from tallygate.core.ledger.batch import GENESIS, MalformedHeaderError, decode_header, header_hash
 from tallygate.core.ledger.entry import decode_entry
 from tallygate.ports import ApiKey
-from tallygate.storage.journal import Contents, KeyRow, NewAccount, StoredAccount, seal, slot_of
+from tallygate.storage.journal import Contents, KeyRow, NewAccount, NotAStoreError, StoredAccount, seal, slot_of
 from tallygate.storage.sql import QUERIES, SCHEMA
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tallygate.core.ledger.records import Written
+
+__all__ = ["NotAStoreError", "SqliteJournal", "StoreLockedError", "audit_file"]
 
 SCHEMA_VERSION: Final = 1
 APPLICATION_ID: Final = 0x54616C79
@@ -45,10 +47,6 @@ class StoreLockedError(Exception):
     """Another process has the store open for writing."""
 
 
-class NotAStoreError(Exception):
-    """The file is no store of ours, is of another version, or its books cannot be read."""
-
-
 class SqliteJournal:
     """The store of one installation in a file.
 
@@ -58,12 +56,13 @@ class SqliteJournal:
     """
 
     def __init__(self, path: Path, writer: bytes, *, create: bool = True) -> None:
-        if not create and not path.exists():
+        if not create and not (path.exists() and path.stat().st_size):
             raise NotAStoreError(f"there is no store at {path}; `tallygate init` makes one")
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = path
         self._new_writer = writer
-        self._lock = filelock.FileLock(f"{path}.lock", timeout=0, mode=0o600, thread_local=False)
+        # Beside the file itself, whatever links led to it: two names of one store must not be two locks.
+        self._lock = filelock.FileLock(f"{path.resolve()}.lock", timeout=0, mode=0o600, thread_local=False)
         try:
             self._lock.acquire()
         except filelock.Timeout:
@@ -130,7 +129,8 @@ class SqliteJournal:
                 os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
             db = apsw.Connection(str(self._path))
             db.set_busy_timeout(5000)
-            if db.pragma("application_id") == 0 and db.pragma("user_version") == 0:
+            ((objects,),) = db.execute(QUERIES["count_objects"])
+            if not objects and not db.pragma("application_id"):
                 self._create(db)
             _check_version(db, self._path)
             for pragma in _PRAGMAS:
@@ -167,7 +167,9 @@ class SqliteJournal:
                     QUERIES["put_key"],
                     (key.id, key.account, key.name, row.digest, key.masked, key.created_ns, key.revoked_ns),
                 )
-        db.executemany(QUERIES["append_entry"], [_entry_row(sequence, written) for written in entries])
+        db.executemany(
+            QUERIES["append_entry"], [_entry_row(sequence, written.raw, written.entry) for written in entries]
+        )
         self._write_state(entries)
 
     def _write_state(self, entries: Sequence[Written]) -> None:
@@ -182,7 +184,10 @@ class SqliteJournal:
             elif entry.kind in e.ENDINGS:
                 ended.add(entry.inference)
         db = self._db
+        before = db.total_changes()
         db.executemany(QUERIES["balance_account"], [(*balance, name) for name, balance in balances.items()])
+        if db.total_changes() - before != len(balances):
+            raise StoreUnavailableError("an entry's account is not in the store")
         if still_open := opened - ended:
             db.executemany(QUERIES["open_hold"], [(inference,) for inference in still_open])
         if ended := ended - opened:
@@ -200,14 +205,19 @@ class SqliteJournal:
     @contextlib.contextmanager
     def _breaking(self) -> Iterator[None]:
         """Take note of a failure: whatever the disk has kept is then unknown until the next start reads it."""
+        done = False
         try:
             yield
+            done = True
         except StoreUnavailableError as error:
             self._break(str(error))
             raise
         except apsw.Error as error:
             self._break(f"{type(error).__name__}: {error}")
             raise StoreUnavailableError(self._broken) from None
+        finally:
+            if not done and self._broken is None:  # a defect of ours, on its way up
+                self._break("a batch could not be written")
 
     def _break(self, why: str) -> None:
         self._broken = why
@@ -227,32 +237,40 @@ def audit_file(path: Path) -> Report:
     with _reading(path), contextlib.closing(_open_for_reading(path)) as db:
         db.execute("BEGIN")
         audit = Audit()
-        strays = _take_batches(db, audit)
+        _take_batches(db, audit)
+        for inference, slot in db.execute(QUERIES["doubled_slots"]):
+            audit.report.add(f"inference {inference}: has more than one {slot}")
         accounts = {row[0]: (row[3], row[4], row[5]) for row in db.execute(QUERIES["all_accounts"])}
         open_holds = {row[0] for row in db.execute(QUERIES["all_open_holds"])}
-        if strays:
-            audit.report.add(f"{strays} entries belong to no batch")
-        return audit.finish(accounts, open_holds)
+        heads = {writer: (sequence, head) for writer, sequence, head in db.execute(QUERIES["head"])}
+        return audit.finish(accounts, open_holds, heads)
 
 
-def _take_batches(db: apsw.Connection, audit: Audit) -> int:
-    """Feed the audit batch by batch; return how many entries belong to none."""
-    strays = 0
-    entries: Iterator[tuple[int, bytes]] = iter(db.execute(QUERIES["all_entries"]))
-    batch, raw = next(entries, (None, b""))
+def _take_batches(db: apsw.Connection, audit: Audit) -> None:
+    """Feed the audit batch by batch, and compare what the tables say beside the bytes."""
+    report = audit.report
+    rows = iter(db.execute(QUERIES["all_entries"]))
+    row = next(rows, None)
+    strays = []
     for sequence, header in db.execute(QUERIES["all_batches"]):
-        raws = []
-        while batch is not None and batch <= sequence:
-            if batch == sequence:
-                raws.append(raw)
+        batch = []
+        while row is not None and row[0] <= sequence:
+            if row[0] == sequence:
+                batch.append(row)
             else:
-                strays += 1
-            batch, raw = next(entries, (None, b""))
-        audit.take(header, raws)
-    while batch is not None:
-        strays += 1
-        batch, raw = next(entries, (None, b""))
-    return strays
+                strays.append(row[0])
+            row = next(rows, None)
+        entries = audit.take(header, [columns[1] for columns in batch])
+        for number, (columns, entry) in enumerate(zip(batch, entries, strict=True)):
+            if entry is not None and columns != _entry_row(sequence, columns[1], entry):
+                report.add(f"batch {sequence}, entry {number}: the columns beside the entry differ from its bytes")
+        with contextlib.suppress(MalformedHeaderError):  # the audit has told already
+            if decode_header(header).sequence != sequence:
+                report.add(f"batch {sequence}: the store counts it otherwise than its header")
+    if row is not None:
+        strays += [row[0], *(later[0] for later in rows)]
+    if strays:
+        report.add(f"{len(strays)} entries are in no batch's place; the first one says batch {strays[0]}")
 
 
 def _open_for_reading(path: Path) -> apsw.Connection:
@@ -278,11 +296,10 @@ def _reading(path: Path) -> Iterator[None]:
         raise NotAStoreError(f"{path} cannot be read as a store: {error}") from None
 
 
-def _entry_row(sequence: int, written: Written) -> tuple[object, ...]:
-    entry = written.entry
+def _entry_row(sequence: int, raw: bytes, entry: e.Entry) -> tuple[object, ...]:
     return (
         sequence,
-        written.raw,
+        raw,
         entry.kind,
         entry.account,
         entry.account_sequence,

@@ -1,8 +1,12 @@
 """The proof: replays everything that was ever written and says what it checked, and what does not add up.
 
 The audit trusts nothing but the bytes of headers and entries. It is code of its own, apart from `books`, so that a
-slip in a rule there is found here. It works through the batches in their order, keeps only balances, open holds
-and totals, and so needs memory for the accounts, not for the history.
+slip in a rule there is found here: `rules` looks at one entry by itself, `inferences` replays holds and endings, and
+what is here seals, balances and adds up. It works through the batches in their order, keeps only balances, open
+holds, references and totals, and so needs memory for the accounts, not for the history.
+
+That an inference was not held again after it had ended takes the whole history to see; the stores' audits ask their
+own tables for it, and compare those tables with the bytes.
 
 What it shows of the promises: P1 (no hold takes an account below zero, no charge exceeds its hold), P2 (every
 entry balances, every book sums to zero, the USD equation, base + fee by the sheet that was in force), P4 (one
@@ -25,8 +29,9 @@ from tallygate.core.ledger.batch import (
     leaf_hash,
     merkle_root,
 )
-from tallygate.core.ledger.entry import Entry, Flag, MalformedEntryError, decode_entry, entry_id
-from tallygate.core.pricing import Sheet, cost_of
+from tallygate.core.ledger.entry import Entry, MalformedEntryError, decode_entry, entry_id
+from tallygate.core.ledger.inferences import Inferences
+from tallygate.core.ledger.rules import find_posting_faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +51,12 @@ class Balance:
 
 @dataclass(slots=True)
 class Report:
-    """What was checked and what was found; amounts are exact integers."""
+    """What was checked and what was found; amounts are exact integers.
+
+    Attributes:
+        overrun_picousd: By model, what upstreams reported beyond the holds, at list price; `overrun_ngonka` its cost.
+        lost_picousd: By model, what may have been used when a process died, at list price; `lost_ngonka` its cost.
+    """
 
     batches: int = 0
     entries: int = 0
@@ -54,6 +64,8 @@ class Report:
     totals: Counter[tuple[str, str]] = field(default_factory=Counter)
     overrun_picousd: Counter[str] = field(default_factory=Counter)
     overrun_ngonka: Counter[str] = field(default_factory=Counter)
+    lost_picousd: Counter[str] = field(default_factory=Counter)
+    lost_ngonka: Counter[str] = field(default_factory=Counter)
     accounts: int = 0
     open_holds: int = 0
     problem_count: int = 0
@@ -84,63 +96,69 @@ class Audit:
     def __init__(self) -> None:
         self.report = Report()
         self.balances: dict[str, Balance] = {}
-        self.holds: dict[str, tuple[bytes, Entry]] = {}
-        self._open_attempts: dict[tuple[str, int, int], bytes] = {}
+        self._inferences = Inferences()
         self._writers: dict[bytes, _Writer] = {}
-        self._sheets: dict[int, Sheet] = {}
         self._references: set[tuple[str, str]] = set()
-        self._checks = {
-            e.DEPOSIT: self._check_deposit,
-            e.HOLD: self._check_hold,
-            e.ATTEMPT: self._check_attempt,
-            e.SETTLE: self._check_ending,
-            e.VOID: self._check_ending,
-            e.EXPIRE: self._check_ending,
-            e.SHEET: self._check_sheet,
-        }
 
-    def take(self, header_bytes: bytes, entries: Sequence[bytes]) -> None:
-        """Check one batch and everything in it."""
+    def take(self, header_bytes: bytes, entries: Sequence[bytes]) -> Sequence[Entry | None]:
+        """Check one batch and everything in it; return its entries, None for what is none."""
         report = self.report
         report.batches += 1
         try:
             header = decode_header(header_bytes)
         except MalformedHeaderError as error:
             report.add(f"batch {report.batches}: {error}")
-            return
+            return [None] * len(entries)
         where = f"batch {header.sequence} of writer {header.writer.hex()[:8]}"
         self._check_chain(where, header, header_bytes)
         if header.entry_count != len(entries) or not entries:
             report.add(f"{where}: the header counts {header.entry_count} entries, there are {len(entries)}")
         elif merkle_root([leaf_hash(entry) for entry in entries]) != header.root:
             report.add(f"{where}: the entries do not have the sealed root: one was changed, moved or replaced")
+        decoded: list[Entry | None] = []
         for number, entry_bytes in enumerate(entries):
             report.entries += 1
             try:
                 entry = decode_entry(entry_bytes)
             except MalformedEntryError as error:
                 report.add(f"{where}, entry {number}: {error}")
+                decoded.append(None)
                 continue
+            decoded.append(entry)
             self._check_entry(f"{where}, entry {number} ({entry.kind})", entry, entry_id(entry_bytes), header)
+        return decoded
 
-    def finish(self, accounts: Mapping[str, tuple[int, int, int]], open_holds: set[str]) -> Report:
+    def finish(
+        self,
+        accounts: Mapping[str, tuple[int, int, int]],
+        open_holds: set[str],
+        heads: Mapping[bytes, tuple[int, bytes]] | None = None,
+    ) -> Report:
         """Compare the replay with the state that the store keeps for speed, and close the report.
 
         Args:
             accounts: Available, held and sequence of each account by its id, as the store has them.
             open_holds: The inferences whose hold the store regards as open.
+            heads: Sequence and header hash of each writer's last batch, as the store has them; a lost tail shows here.
         """
         report = self.report
+        for writer, (sequence, head) in (heads or {}).items():
+            last = self._writers.get(writer, _Writer())
+            if (last.sequence, last.head) != (sequence, head):
+                report.add(
+                    f"writer {writer.hex()[:8]}: the batches end with {last.sequence}, the store says {sequence}: "
+                    "the last ones are missing or changed"
+                )
         replayed = {name: (b.available, b.held, b.sequence) for name, b in self.balances.items()}
         for name in sorted(replayed.keys() | accounts.keys()):
             if replayed.get(name) != accounts.get(name):
                 report.add(f"account {name}: the entries give {replayed.get(name)}, the store has {accounts.get(name)}")
-        if open_holds != self.holds.keys():
-            odd = sorted(open_holds ^ self.holds.keys())[:3]
+        if open_holds != self._inferences.open.keys():
+            odd = sorted(open_holds ^ self._inferences.open.keys())[:3]
             report.add(f"open holds: the store and the entries disagree on {', '.join(odd)}")
         self._check_totals()
         report.accounts = len(self.balances)
-        report.open_holds = len(self.holds)
+        report.open_holds = len(self._inferences.open)
         return report
 
     def _check_chain(self, where: str, header: Header, header_bytes: bytes) -> None:
@@ -158,18 +176,20 @@ class Audit:
         report.kinds[entry.kind] += 1
         if (entry.writer, entry.epoch) != (header.writer, header.epoch):
             report.add(f"{where}: carries another writer or epoch than its batch")
-        sums: Counter[str] = Counter()
         for book, name, amount in entry.postings:
-            sums[book] += amount
             report.totals[book, name] += amount
-        if any(sums.values()):
-            report.add(f"{where}: postings do not sum to zero: {dict(sums)}")
-        if list(entry.postings) != sorted(entry.postings):
-            report.add(f"{where}: postings are not sorted")
+        for fault in find_posting_faults(entry):
+            report.add(f"{where}: {fault}")
         if entry.account is not None:
             self._check_account(where, entry, entry.account)
-        if check := self._checks.get(entry.kind):
-            check(where, entry, this_id)
+        if entry.kind == e.DEPOSIT:
+            self._check_deposit(where, entry)
+        for fault in self._inferences.take(entry, this_id):
+            report.add(f"{where}: {fault}")
+        if entry.overrun_list_picousd is not None:
+            lost = entry.kind == e.EXPIRE
+            (report.lost_picousd if lost else report.overrun_picousd)[entry.model or ""] += entry.overrun_list_picousd
+            (report.lost_ngonka if lost else report.overrun_ngonka)[entry.model or ""] += entry.overrun_ngonka or 0
 
     def _check_account(self, where: str, entry: Entry, account: str) -> None:
         balance = self.balances.setdefault(account, Balance())
@@ -192,79 +212,13 @@ class Audit:
         if balance.held < 0 or (entry.kind == e.HOLD and balance.available < 0):
             self.report.add(f"{where}: takes account {account} below zero")
 
-    def _check_deposit(self, where: str, entry: Entry, _: bytes) -> None:
+    def _check_deposit(self, where: str, entry: Entry) -> None:
         if entry.reference is None:
             return
         reference = (entry.account or "", entry.reference)
         if reference in self._references:
             self.report.add(f"{where}: the deposit's reference was booked before")
         self._references.add(reference)
-
-    def _check_hold(self, where: str, entry: Entry, this_id: bytes) -> None:
-        inference = entry.inference or ""
-        if inference in self.holds:
-            self.report.add(f"{where}: inference {inference} has a hold already")
-        self.holds[inference] = (this_id, entry)
-        if entry.model is None or (sheet := self._sheets.get(entry.sheet_version or 0)) is None:
-            self.report.add(f"{where}: names no known price sheet")
-            return
-        cost = cost_of(sheet.prices[entry.model], sheet.fee_ppm, entry.prompt_tokens or 0, entry.completion_tokens or 0)
-        if _amount(entry, e.held_account(entry.account or "")) != cost.total:
-            self.report.add(f"{where}: does not hold what its bounds cost at sheet {sheet.version}")
-
-    def _check_ending(self, where: str, entry: Entry, _: bytes) -> None:
-        inference = entry.inference or ""
-        opened = self.holds.pop(inference, None)
-        if opened is None or opened[0] != entry.ends:
-            self.report.add(f"{where}: inference {inference} has no open hold that this could end")
-            return
-        hold = opened[1]
-        held = _amount(hold, e.held_account(hold.account or ""))
-        base, fee = _amount(entry, e.INCOME_BASE), _amount(entry, e.INCOME_FEE)
-        if entry.account != hold.account or _amount(entry, e.held_account(entry.account or "")) != -held:
-            self.report.add(f"{where}: does not release just what its hold took")
-        if base + fee > held:
-            self.report.add(f"{where}: charges more than its hold")
-        charged = entry.kind == e.SETTLE or bool(entry.flags & Flag.CHARGED_AFTER_CRASH)
-        self._check_charge(where, entry, hold, charged=charged, base=base, fee=fee)
-        model = entry.model or ""
-        self.report.overrun_picousd[model] += entry.overrun_list_picousd or 0
-        self.report.overrun_ngonka[model] += entry.overrun_ngonka or 0
-
-    def _check_charge(self, where: str, entry: Entry, hold: Entry, *, charged: bool, base: int, fee: int) -> None:
-        sheet = self._sheets.get(hold.sheet_version or 0)
-        if not charged or sheet is None:
-            if base or fee:
-                self.report.add(f"{where}: a voided inference was charged")
-            return
-        price = sheet.prices[hold.model or ""]
-        most = cost_of(price, sheet.fee_ppm, hold.prompt_tokens or 0, hold.completion_tokens or 0)
-        listed = cost_of(price, sheet.fee_ppm, entry.prompt_tokens or 0, entry.completion_tokens or 0)
-        due = listed if listed.total <= most.total else most
-        if (base, fee) != (due.base, due.fee):
-            self.report.add(f"{where}: charged {base} + {fee}, sheet {sheet.version} gives {due.base} + {due.fee}")
-        if entry.kind == e.SETTLE and bool(entry.flags & Flag.OVERRUN) != (listed.total > most.total):
-            self.report.add(f"{where}: overrun is not marked as it is")
-
-    def _check_attempt(self, where: str, entry: Entry, this_id: bytes) -> None:
-        inference = entry.inference or ""
-        if inference not in self.holds:
-            self.report.add(f"{where}: inference {inference} has no open hold")
-        key = (inference, entry.part or 0, entry.try_ or 0)
-        if entry.completion_tokens is None:
-            self._open_attempts[key] = this_id
-        elif entry.ends != self._open_attempts.pop(key, None):
-            self.report.add(f"{where}: ends another sending than it names")
-
-    def _check_sheet(self, where: str, entry: Entry, _: bytes) -> None:
-        try:
-            sheet = Sheet.decode(entry.reason or "")
-        except ValueError as error:
-            self.report.add(f"{where}: not a price sheet: {error}")
-            return
-        if sheet.version != entry.sheet_version or sheet.version in self._sheets:
-            self.report.add(f"{where}: sheet version {sheet.version} is out of order")
-        self._sheets[sheet.version] = sheet
 
     def _check_totals(self) -> None:
         books: Counter[str] = Counter()
@@ -273,7 +227,9 @@ class Audit:
         for book, amount in books.items():
             if amount:
                 self.report.add(f"book {book} sums to {amount}, not to zero")
-
-
-def _amount(entry: Entry, ledger_account: str) -> int:
-    return sum(amount for book, name, amount in entry.postings if book == e.USD and name == ledger_account)
+        totals = self.report.totals
+        came_in = -totals[e.USD, e.WORLD] - totals[e.USD, e.CORRECTIONS]
+        customers = sum(balance.available + balance.held for balance in self.balances.values())
+        income = totals[e.USD, e.INCOME_BASE] + totals[e.USD, e.INCOME_FEE]
+        if came_in != customers + income:
+            self.report.add(f"{came_in} came in, but customers have {customers} and {income} was charged")

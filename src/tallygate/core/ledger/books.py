@@ -1,9 +1,9 @@
 """Who may move what: the rules of the books, as a state that only changes together with the entry that says so.
 
-`Books` keeps every account's balance and every open hold in memory. Each act checks the rule, changes the state
-and returns the entry to be written, in one step that nothing can come between. A store then makes entries durable
-in the order in which they were made; if it ever fails to, the state is ahead of the disk and the process must not
-go on (the store refuses everything until the next start, which reads the state back from the disk).
+`Books` keeps every account's balance and every open hold in memory. Each act checks the rule, makes the entry, and
+only then changes the state, in one step that nothing can come between: an act that raises has changed nothing. A
+store then makes entries durable in the order in which they were made; if it ever fails to, the state is ahead of
+the disk and the process must not go on (the store refuses everything until the next start, which reads it back).
 
 The rules that guard money:
 
@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tallygate.core.errors import Code, InvariantBrokenError, Refusal
+from tallygate.core.errors import InvariantBrokenError
 from tallygate.core.ledger import entry as e
+from tallygate.core.ledger import refusals
 from tallygate.core.ledger.entry import Entry, Flag, Posting
 from tallygate.core.ledger.postings import check_balanced, ngonka_postings, usd_postings
 from tallygate.core.ledger.records import (
@@ -32,8 +33,8 @@ from tallygate.core.ledger.records import (
     UnknownAccountError,
     Written,
 )
-from tallygate.core.money import ACCOUNT_PICOUSD_MAX, format_usd
-from tallygate.core.pricing import FREE, Cost, Sheet, cost_of
+from tallygate.core.money import ACCOUNT_PICOUSD_MAX
+from tallygate.core.pricing import BILL_NGONKA_MAX, FREE, Cost, Sheet, cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,8 +69,10 @@ class Books:
         """Open an account. Its name stays out of the books, which can never forget it."""
         if account_id in self.accounts:
             raise InvariantBrokenError("an account id was minted twice")
-        account = self.accounts[account_id] = Account(account_id, name, self._now_ns())
-        return account, self._write(e.NOTE, account, actor=actor, reason="account opened")
+        account = Account(account_id, name, self._now_ns())
+        written = self._write(e.NOTE, account, actor=actor, reason="account opened")
+        self.accounts[account_id] = account
+        return account, written
 
     def note(self, account_id: str | None, reason: str, actor: str, *, key_id: str | None = None) -> Written:
         """Record an operator's act, such as a key's life."""
@@ -80,8 +83,9 @@ class Books:
         """Put the next version of the price sheet in force."""
         if sheet.version != self.sheet.version + 1:
             raise InvariantBrokenError("a price sheet follows the one before it")
+        written = self._write(e.SHEET, None, sheet_version=sheet.version, actor=actor, reason=sheet.encode())
         self.sheet = self.sheets[sheet.version] = sheet
-        return self._write(e.SHEET, None, sheet_version=sheet.version, actor=actor, reason=sheet.encode())
+        return written
 
     # --- acts that move money ----------------------------------------------------------------------------------
 
@@ -96,22 +100,16 @@ class Books:
         """
         account = self.account(account_id)
         if picousd <= 0:
-            raise Refusal(Code.INVALID_VALUE, "A deposit must be more than 0 US dollars.", param="usd")
+            raise refusals.nothing_deposited()
         if reference is not None and (known := self.deposits.get((account_id, reference))):
             deposit_id, amount = known
             if amount != picousd:
-                raise Refusal(
-                    Code.CONFLICT,
-                    f"Reference already used for a deposit of {format_usd(amount)} US dollars on this account.",
-                    param="reference",
-                )
+                raise refusals.reference_used(amount)
             return Deposit(deposit_id, amount, replayed=True), None
         if account.available + account.held + picousd > ACCOUNT_PICOUSD_MAX:
-            limit = format_usd(ACCOUNT_PICOUSD_MAX)
-            raise Refusal(Code.INVALID_VALUE, f"An account holds at most {limit} US dollars.", param="usd")
-        account.available += picousd
+            raise refusals.above_cap()
         postings = ((e.USD, account.available_account, picousd), (e.USD, e.WORLD, -picousd))
-        written = self._write(e.DEPOSIT, account, postings, reference=reference, actor=actor)
+        written = self._write(e.DEPOSIT, account, postings, available=picousd, reference=reference, actor=actor)
         if reference is not None:
             self.deposits[account_id, reference] = (written.id, picousd)
         return Deposit(written.id, picousd, replayed=False), written
@@ -131,13 +129,13 @@ class Books:
         cost = cost_of(price, sheet.fee_ppm, request.prompt_tokens_max, request.completion_tokens_max)
         amount = cost.total
         if amount > account.available:
-            raise _short_of_money(account, amount)
-        account.available -= amount
-        account.held += amount
+            raise refusals.short_of_money(account, amount)
         written = self._write(
             e.HOLD,
             account,
             usd_postings(account, -amount, amount),
+            available=-amount,
+            held=amount,
             inference=request.inference,
             part=request.first.part,
             try_=request.first.try_,
@@ -162,87 +160,81 @@ class Books:
             request.completion_tokens_max,
             cost,
             {request.first: None},
+            {request.first[:2]},
         )
         self.holds[request.inference] = hold
         return hold, written
 
     def begin_attempt(self, hold: Hold, sending: Sending) -> Written:
         """Record a further sending, before it is sent."""
-        if sending in hold.open_sendings or self.holds.get(hold.inference) is not hold:
-            raise InvariantBrokenError("a sending begins once, and only under an open hold")
+        self._check_open(hold)
+        if sending[:2] in hold.begun:
+            raise InvariantBrokenError("a sending begins once")
         written = self._attempt(hold, sending)
         hold.open_sendings[sending] = written.id
+        hold.begun.add(sending[:2])
         return written
 
     def end_attempt(self, hold: Hold, end: SendingEnd) -> Written:
         """Record the end of a sending that was not the last: what it cost stays with the operator."""
-        begun = hold.open_sendings.pop(end.sending)
-        return self._attempt(hold, end.sending, end, ends=begun)
+        self._check_open(hold)
+        if end.sending not in hold.open_sendings:
+            raise InvariantBrokenError("a sending ends once")
+        written = self._attempt(hold, end.sending, end, ends=hold.open_sendings[end.sending])
+        del hold.open_sendings[end.sending]
+        return written
 
     def settle(self, hold: Hold, end: SendingEnd, usage: Usage) -> tuple[Settlement, Written]:
         """Turn a hold into the real charge and give the rest back; ends the last sending too."""
-        self._take(hold)
-        account, held = hold.account, hold.cost.total
+        self._check_open(hold, end.sending)
+        held = hold.cost.total
         cost = listed = cost_of(hold.price, hold.fee_ppm, usage.prompt_tokens, usage.completion_tokens)
         flags, excess, unpaid = usage.flags, None, None
         if listed.total > held:
             cost, flags, excess = hold.cost, flags | Flag.OVERRUN, listed.total - held
             unpaid = -(-end.bill_ngonka * excess // listed.total)
-        account.held -= held
-        account.available += held - cost.total
-        written = self._write(
-            e.SETTLE,
-            account,
-            ngonka_postings({end.sending.upstream: end.bill_ngonka}, unpaid or 0)
-            + usd_postings(account, held - cost.total, -held, cost),
-            inference=hold.inference,
-            ends=hold.id,
-            part=end.sending.part,
-            try_=end.sending.try_,
-            key_id=hold.key_id,
-            model=hold.model,
-            sheet_version=hold.sheet_version,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            flags=int(flags),
-            upstream=end.sending.upstream,
-            node=end.sending.node,
-            upstream_reference=end.upstream_reference,
-            overrun_ngonka=unpaid,
-            overrun_list_picousd=excess,
-        )
+        bills = {end.sending.upstream: end.bill_ngonka}
+        end = end._replace(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
+        written = self._end(e.SETTLE, hold, end, cost, bills, unpaid or 0, flags=flags, overrun=(unpaid, excess))
         return Settlement(cost, flags), written
 
     def void(self, hold: Hold, end: SendingEnd, reason: str) -> Written:
         """Give all of a hold back; what the last sending cost stays with the operator."""
-        self._take(hold)
-        return self._release(e.VOID, hold, FREE, {end.sending.upstream: end.bill_ngonka}, end, reason=reason)
+        self._check_open(hold, end.sending)
+        bills = {end.sending.upstream: end.bill_ngonka}
+        return self._end(e.VOID, hold, end, FREE, bills, end.bill_ngonka, reason=reason)
 
     def expire(self, hold: Hold, bill: Callable[[str, int, int], int], usage: Usage | None) -> Written:
-        """End a hold that recovery found without an owner.
+        """End a hold that recovery found without an owner, and all of its sendings.
+
+        What was lost with the crash is told like an overrun: its ngonka, and its price on the list.
 
         Args:
             hold: The hold.
             bill: What an upstream, by name, may have billed for so many tokens, in ngonka.
             usage: What the caller is charged for; None gives all of the hold back.
         """
-        sendings = list(hold.open_sendings)
-        self._take(hold)
+        self._check_open(hold)
         bills: dict[str, int] = {}
-        for sending in sendings:
-            possible = bill(sending.upstream, hold.prompt_tokens_max, hold.completion_tokens_max)
+        left = BILL_NGONKA_MAX  # all that may have been billed together: a start must never fail over a sum
+        for sending in hold.open_sendings:
+            possible = min(bill(sending.upstream, hold.prompt_tokens_max, hold.completion_tokens_max), left)
             bills[sending.upstream] = bills.get(sending.upstream, 0) + possible
-        cost = FREE
-        flags = Flag(0)
-        if usage is not None:
-            cost = cost_of(hold.price, hold.fee_ppm, usage.prompt_tokens, usage.completion_tokens)
-            flags = usage.flags | Flag.CHARGED_AFTER_CRASH
+            left -= possible
+        cost, flags, prompt, completion = FREE, Flag(0), 0, 0
+        if usage is not None and hold.open_sendings:  # with none open, all sendings had failed: nobody pays for those
+            prompt, completion, flags = usage
+            flags |= Flag.CHARGED_AFTER_CRASH
+            cost = cost_of(hold.price, hold.fee_ppm, prompt, completion)
             if cost.total > hold.cost.total:
                 cost = hold.cost
-        last = sendings[-1] if sendings else Sending(0, 0, "", None)
-        prompt, completion = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        listed = hold.cost.total * len(hold.open_sendings)
+        billed, lost = sum(bills.values()), max(listed - cost.total, 0)
+        unpaid = -(-billed * lost // listed) if listed else billed
+        last = next(reversed(hold.open_sendings), Sending(0, 0, "", None))
         end = SendingEnd(last, prompt, completion, 0)
-        return self._release(e.EXPIRE, hold, cost, bills, end, reason="found without an owner", flags=flags)
+        reason = "found without an owner"
+        return self._end(e.EXPIRE, hold, end, cost, bills, unpaid, flags=flags, reason=reason, overrun=(unpaid, lost))
 
     # --- reading back ------------------------------------------------------------------------------------------
 
@@ -283,19 +275,24 @@ class Books:
             completion_max,
             cost_of(price, sheet.fee_ppm, prompt_max, completion_max),
             {_sending(first): None},
+            {_sending(first)[:2]},
         )
         for attempt_id, attempt in entries[1:]:
             if attempt.completion_tokens is None:
                 hold.open_sendings[_sending(attempt)] = attempt_id
+                hold.begun.add(_sending(attempt)[:2])
             else:
                 hold.open_sendings.pop(_sending(attempt), None)
         self.holds[inference] = hold
 
     # --- the parts of an act -----------------------------------------------------------------------------------
 
-    def _take(self, hold: Hold) -> None:
-        if self.holds.pop(hold.inference, None) is not hold:
-            raise InvariantBrokenError("an inference has one ending")
+    def _check_open(self, hold: Hold, last: Sending | None = None) -> None:
+        """Raise InvariantBrokenError unless a hold is open; and `last`, if given, its only open sending."""
+        if self.holds.get(hold.inference) is not hold:
+            raise InvariantBrokenError("an inference has one ending, and nothing after it")
+        if last is not None and (len(hold.open_sendings) != 1 or last not in hold.open_sendings):
+            raise InvariantBrokenError("an ending ends the last sending; the others have ended before")
 
     def _attempt(
         self, hold: Hold, sending: Sending, end: SendingEnd | None = None, ends: bytes | None = None
@@ -317,24 +314,26 @@ class Books:
             upstream_reference=end.upstream_reference if end else None,
         )
 
-    def _release(
+    def _end(
         self,
         kind: str,
         hold: Hold,
+        end: SendingEnd,
         cost: Cost,
         bills: dict[str, int],
-        end: SendingEnd,
+        unpaid: int,
         *,
-        reason: str,
         flags: Flag = Flag(0),  # noqa: B008  (an immutable constant)
+        reason: str | None = None,
+        overrun: tuple[int | None, int | None] = (None, None),
     ) -> Written:
         account, held = hold.account, hold.cost.total
-        account.held -= held
-        account.available += held - cost.total
-        return self._write(
+        written = self._write(
             kind,
             account,
-            ngonka_postings(bills, sum(bills.values())) + usd_postings(account, held - cost.total, -held, cost),
+            ngonka_postings(bills, unpaid) + usd_postings(account, held - cost.total, -held, cost),
+            available=held - cost.total,
+            held=-held,
             inference=hold.inference,
             ends=hold.id,
             part=end.sending.part,
@@ -348,49 +347,41 @@ class Books:
             upstream=end.sending.upstream or None,
             node=end.sending.node,
             upstream_reference=end.upstream_reference,
+            overrun_ngonka=overrun[0],
+            overrun_list_picousd=overrun[1],
             reason=reason,
         )
+        del self.holds[hold.inference]
+        return written
 
-    def _write(self, kind: str, account: Account | None, postings: tuple[Posting, ...] = (), **fields: Any) -> Written:
+    def _write(
+        self,
+        kind: str,
+        account: Account | None,
+        postings: tuple[Posting, ...] = (),
+        *,
+        available: int = 0,
+        held: int = 0,
+        **fields: Any,
+    ) -> Written:
+        """Make an entry, then move the account by what it says: all that can fail has been done by then."""
         check_balanced(postings)
         if account is not None:
-            account.sequence += 1
-            if account.held < 0 or (kind == e.HOLD and account.available < 0):
+            available, held = account.available + available, account.held + held
+            if held < 0 or (kind == e.HOLD and available < 0):
                 raise InvariantBrokenError("an act would have taken an account below zero")
             fields["account"] = account.id
-            fields["account_sequence"] = account.sequence
-            fields["available_after"] = account.available
-            fields["held_after"] = account.held
-        entry = Entry(
-            e.FORMAT,
-            kind,
-            self._entropy(16),
-            self._now_ns(),
-            self.writer,
-            self.epoch,
-            postings=postings,
-            **fields,
-        )
+            fields["account_sequence"] = account.sequence + 1
+            fields["available_after"] = available
+            fields["held_after"] = held
+        nonce, now_ns = self._entropy(e.ID_BYTES), self._now_ns()
+        entry = Entry(e.FORMAT, kind, nonce, now_ns, self.writer, self.epoch, postings=postings, **fields)
         entry_bytes = e.encode_entry(entry)
+        if account is not None:
+            account.available, account.held = available, held
+            account.sequence += 1
         return Written(entry, entry_bytes, e.entry_id(entry_bytes))
 
 
 def _sending(entry: Entry) -> Sending:
     return Sending(entry.part or 0, entry.try_ or 0, entry.upstream or "", entry.node)
-
-
-def _short_of_money(account: Account, required: int) -> Refusal:
-    balance = account.available + account.held
-    metadata = {
-        "balance_usd": format_usd(balance),
-        "available_usd": format_usd(account.available),
-        "required_usd": format_usd(required),
-    }
-    if balance >= required:
-        message = "The balance is held by calls under way; it is free again when they end."
-        return Refusal(Code.BALANCE_HELD, message, metadata=metadata, retry_after_s=1)
-    message = (
-        f"This call can cost up to {metadata['required_usd']} US dollars; {metadata['available_usd']} are available. "
-        "Top the account up, or lower max_tokens."
-    )
-    return Refusal(Code.INSUFFICIENT_BALANCE, message, metadata=metadata)

@@ -53,4 +53,14 @@ SELECT inference FROM open_holds;
 SELECT sequence, header FROM batches ORDER BY sequence;
 
 -- name: all_entries
-SELECT batch, bytes FROM entries ORDER BY position;
+SELECT batch, bytes, kind, account, account_sequence, inference, slot, reference FROM entries ORDER BY position;
+
+-- name: doubled_slots
+-- The unique index makes this impossible, unless somebody has dropped it.
+SELECT inference, slot FROM entries WHERE inference IS NOT NULL GROUP BY inference, slot HAVING COUNT(*) > 1 LIMIT 100;
+
+-- name: head
+SELECT writer, sequence, head FROM installation;
+
+-- name: count_objects
+SELECT COUNT(*) FROM sqlite_schema;

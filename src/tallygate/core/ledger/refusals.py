@@ -1,0 +1,46 @@
+"""What the books say when they refuse an act: the caller's or the operator's words, never a defect of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tallygate.core.errors import Code, Refusal
+from tallygate.core.money import ACCOUNT_PICOUSD_MAX, format_usd
+
+if TYPE_CHECKING:
+    from tallygate.core.ledger.records import Account
+
+
+def short_of_money(account: Account, required: int) -> Refusal:
+    """Return why a hold cannot be taken: the money is not there, or it is held by calls under way."""
+    balance = account.available + account.held
+    metadata = {
+        "balance_usd": format_usd(balance),
+        "available_usd": format_usd(account.available),
+        "required_usd": format_usd(required),
+    }
+    if balance >= required:
+        message = "The balance is held by calls under way; it is free again when they end."
+        return Refusal(Code.BALANCE_HELD, message, metadata=metadata, retry_after_s=1)
+    message = (
+        f"This call can cost up to {metadata['required_usd']} US dollars; {metadata['available_usd']} are available. "
+        "Top the account up, or lower max_tokens."
+    )
+    return Refusal(Code.INSUFFICIENT_BALANCE, message, metadata=metadata)
+
+
+def nothing_deposited() -> Refusal:
+    """Return why a deposit of nothing, or of less, is not booked."""
+    return Refusal(Code.INVALID_VALUE, "A deposit must be more than 0 US dollars.", param="usd")
+
+
+def reference_used(picousd: int) -> Refusal:
+    """Return why a reference that stands for another amount is not booked again."""
+    message = f"Reference already used for a deposit of {format_usd(picousd)} US dollars on this account."
+    return Refusal(Code.CONFLICT, message, param="reference")
+
+
+def above_cap() -> Refusal:
+    """Return why a deposit that would exceed the account's cap is not booked."""
+    limit = format_usd(ACCOUNT_PICOUSD_MAX)
+    return Refusal(Code.INVALID_VALUE, f"An account holds at most {limit} US dollars.", param="usd")

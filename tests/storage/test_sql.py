@@ -1,0 +1,61 @@
+"""The SQL that lies in files of its own."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import apsw
+import pytest
+
+import tallygate.storage.sqlite
+from tallygate.storage.sql import QUERIES, SCHEMA
+
+
+@pytest.fixture
+def db() -> apsw.Connection:
+    """An empty store."""
+    db = apsw.Connection(":memory:")
+    db.execute(SCHEMA)
+    return db
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_query_fits_the_schema(db: apsw.Connection, name: str) -> None:
+    """Each query is understood by SQLite and names only what the schema has."""
+    arguments = re.findall(r":(\w+)", QUERIES[name])
+    db.execute(f"EXPLAIN {QUERIES[name]}", dict.fromkeys(arguments) if arguments else [None] * QUERIES[name].count("?"))
+
+
+def test_every_query_is_used_and_every_used_one_is_there() -> None:
+    """No query lies unused, and none is missing."""
+    tree = ast.parse(Path(tallygate.storage.sqlite.__file__).read_text())
+    used = {
+        node.slice.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "QUERIES"
+        if isinstance(node.slice, ast.Constant)
+    }
+
+    assert used == set(QUERIES)
+
+
+def test_every_table_is_strict(db: apsw.Connection) -> None:
+    """No table takes a value of another type: an overflow cannot become a REAL without a word."""
+    tables = list(
+        db.execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'")
+    )
+
+    assert {name for name, _ in tables} == {"installation", "batches", "entries", "accounts", "open_holds", "keys"}
+    assert all(strict for _, strict in tables)
+    with pytest.raises(apsw.ConstraintError, match="REAL"):
+        db.execute("INSERT INTO accounts VALUES ('a', 'Ann', 1, 9223372036854775807 + 1, 0, 0)")
+
+
+def test_no_amount_is_summed_in_sql() -> None:
+    """Neither schema nor queries add, subtract or multiply amounts, or sum them; only the epoch counts up."""
+    text = re.sub(r"--.*", "", SCHEMA + "".join(QUERIES.values())).replace("COUNT(*)", "").replace("epoch + 1", "")
+    text = re.sub(r"SELECT\s+\*", "", text)
+
+    assert not re.search(r"\b(sum|total|avg)\s*\(|[+*/]|\s-\s", text, re.IGNORECASE)

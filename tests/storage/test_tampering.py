@@ -1,0 +1,240 @@
+"""Whoever changes the file behind the program's back is found by its audit, and told where."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import apsw
+import pytest
+
+from tallygate.core.ledger.batch import Header, encode_header, header_hash, leaf_hash, merkle_root
+from tallygate.core.ledger.books import Books
+from tallygate.core.ledger.records import Account
+from tallygate.storage.embedded import EmbeddedLedger
+from tallygate.storage.sqlite import NotAStoreError, audit_file
+from tests.contract.world import (
+    RATE,
+    SECOND,
+    SHEET,
+    USD,
+    WRITER,
+    Machine,
+    SqliteStore,
+    end,
+    fund,
+    request,
+    serve,
+    usage,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TRIGGERS = ("entries_never_change", "entries_never_go", "batches_never_change", "batches_never_go")
+INDEXES = ("entries_by_account", "entries_by_inference", "entries_by_reference")
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    """The file of a store with some history: sheet, account, deposit, two calls, a hold that expired, an open one."""
+    path = tmp_path / "tallygate.db"
+    machine = Machine(SqliteStore(path))
+    ledger = await machine.start()
+    account = await ledger.open_account("Ann", "operator")
+    await ledger.deposit(account.id, USD, "r", "operator")
+    await serve(ledger, account, "chatcmpl-1")
+    await serve(ledger, account, "chatcmpl-2")
+    await ledger.hold(request("chatcmpl-3", account))
+    ledger = await machine.restart()
+    await ledger.expire_orphans(lambda _: RATE, charge_prompt=False)
+    account = ledger.account(account.id)
+    hold = await ledger.hold(request("chatcmpl-4", account))
+    ledger.begin_attempt(hold, SECOND)
+    await machine.stop()
+    return path
+
+
+def tamper(path: Path, *statements: str) -> None:
+    """Run SQL on the file, with everything out of the way that would stop it."""
+    db = apsw.Connection(str(path))
+    for trigger in TRIGGERS:
+        db.execute(f"DROP TRIGGER {trigger}")
+    for index in INDEXES:
+        db.execute(f"DROP INDEX {index}")
+    for statement in statements:
+        db.execute(statement)
+    db.close()
+
+
+def test_tamperer_changes_nothing_by_accident(path: Path) -> None:
+    """Without the guards, and with nothing changed, the file is clean."""
+    tamper(path)
+    report = audit_file(path)
+
+    assert report.problems == []
+    assert (report.batches, report.entries, report.open_holds) == (11, 11, 1)
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        (
+            "UPDATE entries SET bytes = zeroblob(length(bytes)) WHERE position = 5",
+            "batch 5 of writer 00010203: the entries do not have",
+        ),
+        (
+            "UPDATE entries SET bytes = (SELECT bytes FROM entries WHERE position = 7) WHERE position = 5",
+            "batch 5 of writer 00010203: the entries",
+        ),
+        (
+            "DELETE FROM entries WHERE position = 5",
+            "batch 5 of writer 00010203: the header counts 1 entries, there are 0",
+        ),
+        ("DELETE FROM entries WHERE position = 11", "batch 11 of writer 00010203: the header counts 1"),
+        (
+            "INSERT INTO entries SELECT 99, 5, bytes, kind, account, 99, inference, 'x', NULL FROM entries LIMIT 1",
+            "1 entries are in no batch's place; the first one says batch 5",
+        ),
+        (
+            "UPDATE entries SET batch = 6 WHERE position = 5",
+            "batch 5 of writer 00010203: the header counts 1 entries, there are 0",
+        ),
+        ("UPDATE entries SET batch = 99 WHERE position = 11", "batch 11 of writer 00010203: the header counts"),
+        ("UPDATE entries SET position = 99 WHERE position = 5", "batch 5 of writer 00010203: the header counts 1"),
+        (
+            "UPDATE entries SET kind = 'note' WHERE position = 1",
+            "batch 1, entry 0: the columns beside the entry differ",
+        ),
+        (
+            "UPDATE entries SET account = 'x' WHERE position = 3",
+            "batch 3, entry 0: the columns beside the entry differ",
+        ),
+        ("UPDATE entries SET account_sequence = 9 WHERE position = 3", "batch 3, entry 0: the columns beside"),
+        (
+            "UPDATE entries SET inference = 'x' WHERE position = 10",
+            "batch 10, entry 0: the columns beside the entry differ",
+        ),
+        (
+            "UPDATE entries SET slot = 'end' WHERE position = 10",
+            "batch 10, entry 0: the columns beside the entry differ",
+        ),
+        (
+            "UPDATE entries SET reference = NULL WHERE position = 3",
+            "batch 3, entry 0: the columns beside the entry differ",
+        ),
+        ("UPDATE batches SET header = zeroblob(9) WHERE sequence = 5", "batch 5: not a batch header"),
+        (
+            "UPDATE batches SET header = (SELECT header FROM batches WHERE sequence = 4) WHERE sequence = 5",
+            "batch 4 of",
+        ),
+        ("DELETE FROM batches WHERE sequence = 5", "batch 6 of writer 00010203: does not follow the batch before it"),
+        ("DELETE FROM batches WHERE sequence = 11", "1 entries are in no batch's place; the first one says batch 11"),
+        ("DELETE FROM batches", "11 entries are in no batch's place; the first one says batch 1"),
+        ("UPDATE batches SET sequence = 99 WHERE sequence = 11", "batch 11 of writer 00010203: the header counts"),
+        ("UPDATE installation SET sequence = 12", "writer 00010203: the batches end with 11, the store says 12"),
+        ("UPDATE installation SET head = zeroblob(32)", "writer 00010203: the batches end with 11, the store says 11"),
+        ("UPDATE installation SET writer = zeroblob(16)", "writer 00000000: the batches end with 0"),
+        ("UPDATE accounts SET available = available + 1", "account acct_"),
+        ("UPDATE accounts SET held = 0", "account acct_"),
+        ("UPDATE accounts SET sequence = 1", "account acct_"),
+        ("DELETE FROM accounts", "account acct_"),
+        (
+            "INSERT INTO accounts VALUES ('x', 'Eve', 1, 5, 0, 1)",
+            "account x: the entries give None, the store has (5, 0, 1)",
+        ),
+        ("DELETE FROM open_holds", "open holds: the store and the entries disagree on chatcmpl-4"),
+        (
+            "INSERT INTO open_holds VALUES ('chatcmpl-1')",
+            "open holds: the store and the entries disagree on chatcmpl-1",
+        ),
+    ],
+)
+def test_change_behind_our_back_is_located(path: Path, statement: str, told: str) -> None:
+    """Every table that has to do with money is checked, and the first problem says where."""
+    tamper(path, statement)
+
+    assert audit_file(path).problems[0].startswith(told)
+
+
+def test_lost_tail_is_found_even_where_it_was_cut_cleanly(path: Path) -> None:
+    """Batches that were removed from the end, entries and all, are missed by the store's own head."""
+    tamper(path, "DELETE FROM entries WHERE batch > 9", "DELETE FROM batches WHERE sequence > 9")
+
+    assert audit_file(path).problems[0].startswith("writer 00010203: the batches end with 9, the store says 11")
+
+
+def test_second_life_of_an_inference_is_found_though_sealed(path: Path) -> None:
+    """A call that is charged again under the same id, with a right hold and a right seal, is found by its slots."""
+    db = apsw.Connection(str(path))
+    ((head, epoch, sequence),) = db.execute("SELECT head, epoch, sequence FROM installation")
+    db.close()
+    books = read_books(path, epoch)
+    hold, held = books.hold(request("chatcmpl-1", next(iter(books.accounts))))
+    _, settled = books.settle(hold, end(), usage())
+    raws = [held.raw, settled.raw]
+    header = encode_header(
+        Header(1, WRITER, epoch, sequence + 1, head, merkle_root([leaf_hash(raw) for raw in raws]), 2, 1)
+    )
+    account = settled.entry
+    tamper(
+        path,
+        f"INSERT INTO batches VALUES ({sequence + 1}, x'{header.hex()}')",
+        *(
+            f"INSERT INTO entries VALUES (NULL, {sequence + 1}, x'{w.raw.hex()}', '{w.entry.kind}', "
+            f"'{w.entry.account}', {w.entry.account_sequence}, 'chatcmpl-1', '{slot}', NULL)"
+            for w, slot in ((held, "hold"), (settled, "end"))
+        ),
+        f"UPDATE installation SET sequence = {sequence + 1}, head = x'{header_hash(header).hex()}'",
+        f"UPDATE accounts SET available = {account.available_after}, sequence = {account.account_sequence}",
+    )
+
+    assert audit_file(path).problems == [
+        "inference chatcmpl-1: has more than one end",
+        "inference chatcmpl-1: has more than one hold",
+    ]
+
+
+def read_books(path: Path, epoch: int) -> Books:
+    """Return books that go on where a file ends, as a forger who knows the program would."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    machine = Machine(SqliteStore(path))
+    machine.entropy(16)
+    books = Books(WRITER, epoch, machine.now_ns, lambda size: b"f" * size)
+    for row in db.execute("SELECT id, name, created_ns, available, held, sequence FROM accounts"):
+        books.accounts[row[0]] = Account(*row)
+    db.close()
+    books.restore_sheet(SHEET)
+    return books
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entries SET bytes = x'c0' WHERE kind = 'sheet'",
+        "DELETE FROM entries WHERE kind = 'sheet'",
+        "UPDATE entries SET bytes = x'c0' WHERE position = 10",
+        "DELETE FROM accounts",
+        "UPDATE entries SET reference = 'x' WHERE position = 4",
+    ],
+)
+async def test_books_that_do_not_fit_together_are_not_opened(path: Path, statement: str) -> None:
+    """A start that cannot read its state back is refused with a word to the operator, not with a stack of calls."""
+    tamper(path, statement)
+    machine = Machine(SqliteStore(path))
+    journal = machine.store.journal()
+    with pytest.raises(NotAStoreError):
+        EmbeddedLedger(journal, now_ns=machine.now_ns, entropy=machine.entropy)
+    journal.close()
+
+
+async def test_books_still_open_after_a_check(path: Path) -> None:
+    """An audit leaves the file as it was: the next start goes on with the open hold."""
+    assert audit_file(path).clean
+    machine = Machine(SqliteStore(path))
+    ledger = await machine.start()
+    assert await ledger.expire_orphans(lambda _: RATE, charge_prompt=False) == 1
+    account = await fund(ledger)
+    await serve(ledger, account, "chatcmpl-5")
+    await machine.stop()
+
+    assert audit_file(path).problems == []
