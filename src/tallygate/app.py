@@ -34,7 +34,7 @@ from tallygate.network.gonka import GonkaUpstream
 from tallygate.network.openai import BearerUpstream
 from tallygate.network.pool import UpstreamPool
 from tallygate.relay import Relay
-from tallygate.secretfile import read_or_make_secret
+from tallygate.secretfile import read_or_make_secret, read_secret
 from tallygate.storage.embedded import EmbeddedLedger
 from tallygate.storage.sqlite import SqliteJournal, StoreLockedError, audit_file
 
@@ -87,11 +87,14 @@ def open_books(store: StoreSettings, *, create: bool = True) -> tuple[EmbeddedLe
     Raises:
         StoreLockedError: Another process is using it.
         NotAStoreError: There is none, or it cannot be read.
+        SecretFileError: The pepper cannot be read, or is missing beside a store that is there.
     """
     entropy = EntropyPool()
+    # A new pepper beside an old store would silently end the life of every key in it; only a new store gets one.
+    new_pepper = read_or_make_secret(store.pepper_file) if create and not store.path.exists() else None
     journal = SqliteJournal(store.path, entropy(16), create=create)
     try:
-        pepper = read_or_make_secret(store.pepper_file)
+        pepper = new_pepper or read_secret(store.pepper_file)
         ledger = EmbeddedLedger(
             journal, now_ns=time.time_ns, entropy=entropy, wait_for_hold=store.hold_durability == "wait"
         )

@@ -36,6 +36,18 @@ def read_or_make_secret(path: Path) -> bytes:
         raise SecretFileError(f"{path} cannot be used: {error.strerror}") from None
 
 
+def read_secret(path: Path) -> bytes:
+    """Return the secret of a file.
+
+    Raises:
+        SecretFileError: The file is missing, can be read by others, or does not hold a secret of ours.
+    """
+    try:
+        return _read_secret(path)
+    except OSError as error:
+        raise SecretFileError(f"{path} cannot be used: {error.strerror}") from None
+
+
 def _read_secret(path: Path) -> bytes:
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_mode & 0o077:

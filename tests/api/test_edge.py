@@ -141,10 +141,15 @@ async def test_a_body_above_the_limit_is_not_read_to_its_end() -> None:
     async def handler(request: Request, _: Sink) -> Response:
         return Response.json((await request.body.read(3)).decode())
 
-    exchange = await Exchange(body=b"four").with_handler(handler)
+    exchange = Exchange(headers=[(b"content-length", b"100")])
+    exchange.incoming = asyncio.Queue()
+    exchange.incoming.put_nowait({"type": "http.request", "body": b"four", "more_body": True})
+    exchange.incoming.put_nowait({"type": "http.disconnect"})
+    await exchange.with_handler(handler)
 
     assert exchange.status == 413
     assert exchange.headers[b"connection"] == b"close"
+    assert json.loads(exchange.body)["error"]["code"] == "request_too_large"
 
 
 async def test_a_caller_who_vanishes_while_sending_gets_nothing() -> None:

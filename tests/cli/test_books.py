@@ -189,3 +189,14 @@ def test_an_operator_needs_no_secret_of_an_upstream(either: Installation, monkey
     assert either.ask("accounts", "list") == {"data": []}
     assert either.ask("verify")["clean"] is True
     assert either.run("check").code == 3
+
+
+def test_a_lost_pepper_is_not_made_anew(installation: Installation) -> None:
+    """Without the pepper that its keys were made under, a store is not opened, and no new pepper ends their life."""
+    pepper = installation.store.with_suffix(".pepper")
+    pepper.unlink()
+    refused = installation.run("accounts", "list")
+
+    assert refused.code == 1
+    assert str(pepper) in refused.err
+    assert not pepper.exists()

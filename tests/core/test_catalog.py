@@ -23,13 +23,14 @@ def make_catalog() -> Catalog:
 def test_model_is_found_by_any_case_and_alias(name: str) -> None:
     """A configured model answers to its id and its aliases, in any case, and keeps its canonical id."""
     assert make_catalog().find(name, SHEET) is CARDS[0]
-    assert make_catalog().canonical(name) == "Qwen/Qwen3"
+    assert make_catalog().canonical(name, SHEET) == "Qwen/Qwen3"
 
 
 def test_priced_model_needs_no_configuration() -> None:
-    """A model that is only priced is found in any case, with the limits of an unknown one."""
+    """A model that is only priced is found in any case, with default limits, and priced anew as itself."""
     assert make_catalog().find("ONLY/Priced", SHEET) == ModelCard("only/priced")
-    assert make_catalog().canonical("ONLY/Priced") == "ONLY/Priced"
+    assert make_catalog().canonical("ONLY/Priced", SHEET) == "only/priced"
+    assert make_catalog().canonical("New/Model", SHEET) == "New/Model"
 
 
 @pytest.mark.parametrize("name", ["", "not/priced", "nowhere/served", "Qwen/Qwen", "qwen ", "*"])

@@ -157,7 +157,7 @@ class AdminApi:
         fields = await _fields(request, types)
         if not 0 < len(fields.get("model", "")) <= 256:
             raise Refusal(Code.INVALID_VALUE, "model must be the id of a model.", param="model")
-        model = self._catalog.canonical(fields["model"])
+        model = self._catalog.canonical(fields["model"], self._ledger.sheet)
         price = _price(fields, self._ledger.sheet.prices.get(model))
         await self._ledger.publish(revised(self._ledger.sheet, {model: price}), ACTOR)
         return Response.json(_sheet(self._ledger.sheet))
@@ -238,13 +238,19 @@ def describe_report(report: Report) -> dict[str, Any]:
             e.COST_PAID: str(sums.get(f"{e.NGONKA} {e.COST_PAID}", 0)),
             e.COST_UNPAID: str(sums.get(f"{e.NGONKA} {e.COST_UNPAID}", 0)),
         },
-        "overrun": {
-            model: {"usd": format_usd(picousd), "ngonka": str(report.overrun_ngonka[model])}
-            for model, picousd in report.overrun_picousd.items()
-            if picousd
-        },
+        "overrun": _by_model(report.overrun_picousd, report.overrun_ngonka),
+        "crash_loss": _by_model(report.lost_picousd, report.lost_ngonka),
         "problem_count": report.problem_count,
         "problems": report.problems,
+    }
+
+
+def _by_model(picousd: Mapping[str, int], ngonka: Mapping[str, int]) -> dict[str, dict[str, str]]:
+    """Return what the operator bears, by model: at list price, and what the network may have billed for it."""
+    return {
+        model: {"usd": format_usd(amount), "ngonka": str(ngonka.get(model, 0))}
+        for model, amount in sorted(picousd.items())
+        if amount or ngonka.get(model)
     }
 
 

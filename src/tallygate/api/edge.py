@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
@@ -46,20 +47,27 @@ class AsgiBody:
                 raise CallerVanishedError
             piece = message.get("body", b"")
             size += len(piece)
+            self.complete = not message.get("more_body", False)
             if size > bytes_max:
                 raise Refusal(Code.REQUEST_TOO_LARGE, f"The body is larger than {bytes_max} bytes.")
-            if not message.get("more_body", False):
-                self.complete = True
+            if self.complete:
                 return piece if not pieces else b"".join([*pieces, piece])
             pieces.append(piece)
 
-
     @property
     def outstanding(self) -> bool:
-        """Whether the caller may still be sending: the head announced a body, and it has not been read."""
-        names = {name for name, _ in self._scope["headers"]}
-        announced = not names.isdisjoint((b"content-length", b"transfer-encoding"))
-        return announced and not self.complete and b"expect" not in names
+        """Whether some of it may still come: the head announced it, and it has not been read to the end."""
+        announced = self._headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self._headers
+        return announced and not self.complete
+
+    @property
+    def withheld(self) -> bool:
+        """Whether the caller waits for our word before sending it."""
+        return b"expect" in self._headers
+
+    @property
+    def _headers(self) -> dict[bytes, bytes]:
+        return dict(self._scope["headers"])
 
     async def discard(self, bytes_max: int) -> None:
         """Take the rest of it, but not more than this, and throw it away."""
@@ -161,12 +169,12 @@ class Edge:
             await self._refuse(sink, refusal, body)
         except StoreUnavailableError:
             message = "The gateway's books cannot be written now."
-            refusal = Refusal(Code.STORE_UNAVAILABLE, message, retry_after_s=STORE_RETRY_AFTER_S)
-            await self._refuse(sink, refusal, body)
+            down = Refusal(Code.STORE_UNAVAILABLE, message, retry_after_s=STORE_RETRY_AFTER_S)
+            await self._refuse(sink, down, body)
         except CallerVanishedError:
             pass
-        except Exception:  # noqa: BLE001  (the outermost handler: whatever it is, it is ours, logged and answered)
-            _log.exception("defect", request_id=request_id)
+        except Exception as error:  # noqa: BLE001  (the outermost handler: whatever it is, it is ours, logged and answered)
+            _log.error("defect", request_id=request_id, error=type(error).__name__, where=_trace(error))
             message = "The gateway made a mistake; it has been logged under this request's id."
             await self._refuse(sink, Refusal(Code.INTERNAL_ERROR, message), body)
         finally:
@@ -188,17 +196,22 @@ class Edge:
             await sink.respond(response.status, response.headers, response.body)
 
     async def _refuse(self, sink: AsgiSink, refusal: Refusal, body: AsgiBody) -> None:
-        """Tell a caller why not, at once; then take what is still coming, for closing before would destroy the answer."""
+        """Tell a caller why not, at once; then take what still comes, since closing before could destroy the answer."""
         if sink.started:
             return  # a part of an answer is out; the server closes the connection
         status, headers = self._problems.status(refusal), self._problems.headers(refusal)
         content = self._problems.body(refusal)
-        if not body.complete:
+        if body.outstanding:
             headers.append((b"connection", b"close"))
-        if not body.outstanding:
+        if body.withheld or not body.outstanding:
             await sink.respond(status, headers, content)
             return
         await sink.start(status, [*headers, (b"content-length", b"%d" % len(content))])
         await sink.write(content)
         await body.discard(DISCARD_BYTES_MAX)
         await sink.finish()
+
+
+def _trace(error: BaseException) -> list[str]:
+    """Return where an error comes from, without its own words, which might be a caller's."""
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]

@@ -8,6 +8,7 @@ connections. Why uvicorn: `docs/decisions/0003-edge.md`.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
+
+from tallygate.core import ids
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
 HEAD_BYTES_MAX: Final = 64 * 1024
 """The largest request line and headers together; browsers and clients stay below a quarter of it."""
 
-SWEEP_S: Final = 1.0
+STALL_S_MAX = 300.0
+"""How long a caller may let an answer wait: who reads slower than some 160 bytes a second has gone."""
+
+SWEEP_S = 1.0
 BACKLOG: Final = 2048
 GOODBYE_S: Final = 5.0
 """How long a caller may take to read the end of an answer when the server closes."""
@@ -36,7 +42,7 @@ def _last_answer(status: bytes, message: bytes) -> bytes:
     body = b'{"error":{"message":"%s","type":"invalid_request_error","param":null,"code":null}}' % message
     return (
         b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-        b"connection: close\r\nx-should-retry: false\r\n\r\n%s" % (status, len(body), body)
+        b"connection: close\r\nx-should-retry: false\r\nx-request-id: %%s\r\n\r\n%s" % (status, len(body), body)
     )
 
 
@@ -58,6 +64,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self.waiting_since_s: float | None = self.loop.time()
+        self.stalled_since_s: float | None = None
         self.on_lost: Callable[[], None] | None = None
         self.app_state["connection"] = self
 
@@ -97,12 +104,24 @@ class GuardedProtocol(HttpToolsProtocol):
         self.waiting_since_s = None
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        """Wait for the caller to read, from now on."""
+        super().pause_writing()
+        self.stalled_since_s = self.loop.time()
+
+    def resume_writing(self) -> None:
+        """The caller has read."""
+        super().resume_writing()
+        self.stalled_since_s = None
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  (uvicorn's words are not ours)
         """Answer what is not HTTP in the shape of every other error."""
         self.refuse(_MALFORMED)
 
     def check_patience(self, now_s: float, head_s_max: float, body_s_max: float) -> None:
-        """Close a connection whose request has been on its way for too long."""
+        """Close a connection whose request has been on its way for too long, or whose caller does not read."""
+        if self.stalled_since_s is not None and now_s - self.stalled_since_s > STALL_S_MAX:
+            self.transport.abort()
         if self.waiting_since_s is None:
             return
         patience_s = head_s_max if self._in_head else body_s_max
@@ -115,7 +134,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if answer and not (self._answering() and self.cycle.response_started):
-            self.transport.write(answer)
+            self.transport.write(answer % ids.request_id(os.urandom(12)).encode())
         self.transport.close()
 
     def _answering(self) -> bool:

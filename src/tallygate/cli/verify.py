@@ -70,8 +70,9 @@ def draw_report(report: dict[str, Any]) -> RenderableType:
         f"{count(report['accounts'], 'account accounts')}, {count(report['open_holds'], 'hold holds')} open."
     )
     lines: list[RenderableType] = [counts, "", _draw_equation(report["usd"]), "", _draw_network(report["ngonka"])]
-    if report["overrun"]:
-        lines += ["", "Overrun, billed by the network and paid by no customer:", _draw_overrun(report["overrun"])]
+    for losses, what in ((report["overrun"], "Overrun"), (report["crash_loss"], "Lost in crashes")):
+        if losses:
+            lines += ["", f"{what}, perhaps billed by the network and paid by no customer:", _draw_losses(losses)]
     if report["clean"]:
         verdict = "Every entry is in place, every book sums to zero, no hold and no charge exceeds what it may."
         return Lines(*lines, "", verdict, "The books add up.")
@@ -100,6 +101,6 @@ def _draw_network(ngonka: dict[str, str]) -> str:
     return f"The network billed {billed} ngonka: {paid} for calls that were paid, {unpaid} for calls that were not."
 
 
-def _draw_overrun(overrun: dict[str, dict[str, str]]) -> RenderableType:
-    rows = [(model, dollars(lost["usd"]), f"{int(lost['ngonka']):,}") for model, lost in overrun.items()]
+def _draw_losses(losses: dict[str, dict[str, str]]) -> RenderableType:
+    rows = [(model, dollars(lost["usd"]), f"{int(lost['ngonka']):,}") for model, lost in losses.items()]
     return table(("model", "at list price", "ngonka"), rows, amounts=frozenset({"at list price", "ngonka"}))

@@ -47,9 +47,9 @@ class Catalog:
         cards = {card.id: card for card in named.values() if card.id in sheet.prices and self._serves(card.id)}
         return [cards[name] for name in sorted(cards)]
 
-    def canonical(self, name: str) -> str:
-        """Return a model's canonical id, or the name itself for one that is not configured."""
-        card = self._by_name.get(name.lower())
+    def canonical(self, name: str, sheet: Sheet) -> str:
+        """Return a model's canonical id, or the name itself for one that is neither configured nor priced."""
+        card = self._by_name.get(name.lower()) or self._priced(name, sheet)
         return name if card is None else card.id
 
     def _priced(self, name: str, sheet: Sheet) -> ModelCard | None:
