@@ -60,6 +60,7 @@ class Dispatch:
         self._watch = watch
         self._ledger = ledger
         self._fresh_used = self._risk_used = False
+        self._none_well = self.target.is_out  # those that are left out for now come only where there are no others
 
     @property
     def reference(self) -> str | None:
@@ -146,6 +147,8 @@ class Dispatch:
                 return None
             self._risk_used = True
         for target, name in self._places:
-            if not target.is_out and (retry is not Retry.UPSTREAM or target.upstream != self.target.upstream):
+            if retry is Retry.UPSTREAM and target.upstream == self.target.upstream:
+                continue
+            if not target.is_out or (self._none_well and target is not self.target):
                 return target, name
         return None

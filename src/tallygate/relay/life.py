@@ -10,7 +10,7 @@ import structlog
 
 from tallygate.core.answers import Completion, UnusableAnswerError, render_usage
 from tallygate.core.bounding import Outgoing
-from tallygate.core.errors import Code, Refusal, StoreUnavailableError
+from tallygate.core.errors import STORE_RETRY_AFTER_S, Code, Refusal, StoreUnavailableError
 from tallygate.core.inference import Event, Inference, Money, State
 from tallygate.core.ledger.entry import Flag
 from tallygate.core.ledger.records import HoldRequest, SendingEnd
@@ -99,7 +99,6 @@ class Relay:
 
         Raises:
             Refusal: The call was refused, or failed before anything had been sent to the caller.
-            StoreUnavailableError: The store failed before anything had been sent to the caller.
         """
         life = _Life(self, call, sink)
         self._under_way.add(life)
@@ -110,19 +109,17 @@ class Relay:
             if self._quiet is not None and not self._under_way and not self._quiet.done():
                 self._quiet.set_result(None)
 
-    async def drain(self, deadline_s: float) -> None:
-        """Return when no call is under way; those that still are after so long end as if their caller had left."""
-        try:
-            await asyncio.wait_for(self._wait_until_quiet(), deadline_s)
-        except TimeoutError:
-            for life in tuple(self._under_way):
-                life.watch.leave()
-            await self._wait_until_quiet()
-
-    async def _wait_until_quiet(self) -> None:
+    async def wait_until_quiet(self, deadline_s: float) -> bool:
+        """Wait until no call is under way, but no longer than this; return whether none is."""
         if self._under_way:
             self._quiet = asyncio.get_running_loop().create_future()
-            await self._quiet
+            await asyncio.wait([self._quiet], timeout=deadline_s)
+        return not self._under_way
+
+    def cut(self) -> None:
+        """Break off every call under way; each is charged as if its caller had left, and the caller is told."""
+        for life in tuple(self._under_way):
+            life.cut()
 
 
 class _Life:
@@ -148,6 +145,8 @@ class _Life:
         self._begun_s = self._loop.time()
         self._first_byte_ms: int | None = None
         self._hold: Hold
+        self._ending = False  # once an ending is on its way to the disk, there must not be another
+        self._cut = False
         sink.on_leave(self.watch.leave)
 
     async def live(self) -> None:
@@ -156,20 +155,27 @@ class _Life:
         request = HoldRequest(
             self._inference.id, call.key.account, call.key.id, call.card.id, *bounds, self._dispatch.sending
         )
-        self._hold = await self._relay.ledger.hold(request)
-        self._inference.on(Event.HOLD_TAKEN)
         try:
+            self._hold = await self._relay.ledger.hold(request)
+            self._inference.on(Event.HOLD_TAKEN)
             await self._serve()
         except (CallerLeft, asyncio.CancelledError):
-            await self._end_without_caller()
-        except StoreUnavailableError:
-            await self._end_without_store()
+            usage = await self._end_without_caller()
+            if self._cut:
+                await self._tell_of_cut(usage)
+        except StoreUnavailableError as error:
+            await self._end_without_store(error)
         finally:
             self._reply.close()
             self._dispatch.let_go()
             self.watch.close()
-            if self._inference.is_open and self._relay.ledger.ready:
-                await self._end_without_caller()  # a defect of ours is on its way up; it must not leave money held
+            if self._relay.ledger.ready:
+                await self._end_after_defect()
+
+    def cut(self) -> None:
+        """Break the call off, though its caller is still there."""
+        self._cut = True
+        self.watch.leave()
 
     async def _serve(self) -> None:
         if self.watch.has_left():
@@ -264,6 +270,7 @@ class _Life:
         dispatch = self._dispatch
         bill = dispatch.target.rate.bill(usage.prompt_tokens, usage.completion_tokens)
         end = SendingEnd(dispatch.sending, usage.prompt_tokens, usage.completion_tokens, bill, dispatch.reference)
+        self._ending = True
         cost, flags = await self._relay.ledger.settle(self._hold, end, usage)
         self._inference.on(event)
         self._log_end(event, usage.prompt_tokens, usage.completion_tokens, cost.total)
@@ -275,6 +282,7 @@ class _Life:
         bill = 0 if failure is None else dispatch.possible_bill(failure, self._hold)
         reason = event.name.lower() if failure is None else f"{event.name.lower()}: {failure.code.value}"
         end = SendingEnd(dispatch.sending, 0, 0, bill, dispatch.reference)
+        self._ending = True
         await self._relay.ledger.void(self._hold, end, reason)
         self._inference.on(event)
         self._log_end(event, 0, 0, 0)
@@ -291,25 +299,54 @@ class _Life:
             raise refusal
         await self._reply.end_with_error(refusal)
 
-    async def _end_without_caller(self) -> None:
-        """Charge for what was received, or for nothing if nothing was sent."""
+    async def _end_without_caller(self) -> bytes | None:
+        """Charge for what was received, or for nothing if nothing was sent; return the `usage` of a charge."""
+        if self._ending or not self._inference.is_open:
+            return None
         if self._inference.state is State.HELD:
             await self._void(Event.CALLER_LEFT, None)
-        elif self._inference.is_open:
-            await self._settle(Event.CALLER_LEFT, Flag.CUT)
+            return None
+        return await self._settle(Event.CALLER_LEFT, Flag.CUT)
 
-    async def _end_without_store(self) -> None:
-        """Tell the caller; the hold stays open and expires at the next start.
+    async def _end_after_defect(self) -> None:
+        """If a defect of ours is on its way up, leave no money held; and no charge for an answer that nobody saw."""
+        if self._ending or not self._inference.is_open:
+            return
+        if self._reply.started or self._inference.state is State.HELD:
+            await self._end_without_caller()
+        else:
+            await self._void(Event.NO_TRY_LEFT if self._inference.state is State.SENT else Event.UNUSABLE, UNUSABLE)
+
+    async def _tell_of_cut(self, usage: bytes | None) -> None:
+        """Tell a caller who is still there that the gateway has broken the call off.
 
         Raises:
-            StoreUnavailableError: Nothing has been sent to the caller yet.
+            Refusal: Nothing has been sent to the caller yet.
+        """
+        code, told = Code.UPSTREAM_INTERRUPTED, "what had come until then was charged"
+        if usage is None:
+            code, told = Code.NETWORK_UNAVAILABLE, "nothing was charged"
+        message = f"The gateway is stopping and has broken this call off; {told}."
+        refusal = Refusal(code, message, retry_after_s=1, inference=self._inference.id)
+        if not self._reply.started:
+            raise refusal
+        await self._reply.end_with_error(refusal, usage)
+
+    async def _end_without_store(self, error: StoreUnavailableError) -> None:
+        """Tell the caller; a hold stays open and expires at the next start.
+
+        Raises:
+            Refusal: Nothing has been sent to the caller yet.
         """
         self._inference.on(Event.STORE_FAILED)
-        _log.error("store failed", request_id=self._call.request_id, inference=self._inference.id)
+        request_id, inference = self._call.request_id, self._inference.id
+        _log.error("store failed", request_id=request_id, inference=inference, detail=str(error))
+        told = "it may be charged or not" if self._inference.is_open else "it was not sent and is not charged"
+        message = f"The gateway's books cannot be written now, so this call has ended here; {told}."
+        refusal = Refusal(Code.STORE_UNAVAILABLE, message, retry_after_s=STORE_RETRY_AFTER_S, inference=inference)
         if not self._reply.started:
-            raise StoreUnavailableError(self._inference.id)
-        message = "The gateway's books cannot be written now; this call may not be charged."
-        await self._reply.end_with_error(Refusal(Code.STORE_UNAVAILABLE, message))
+            raise refusal
+        await self._reply.end_with_error(refusal)
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-inference-id", self._inference.id.encode())]

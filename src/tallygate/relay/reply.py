@@ -75,9 +75,10 @@ class Reply:
         await self.write(data)
         await self._sink.finish()
 
-    async def end_with_error(self, refusal: Refusal) -> None:
-        """End a stream with an error event and no usage."""
-        await self.end(b'data: {"error":' + self._render_error(refusal) + b"}\n\n")
+    async def end_with_error(self, refusal: Refusal, usage_json: bytes | None = None) -> None:
+        """End a stream with an error event, which tells what was charged, if anything was."""
+        usage = b"" if usage_json is None else b',"usage":' + usage_json
+        await self.end(b'data: {"error":' + self._render_error(refusal) + usage + b"}\n\n")
 
     async def respond(self, body: bytes) -> None:
         """Send a whole JSON answer."""
@@ -93,7 +94,8 @@ class Reply:
         silent_s = self._loop.time() - self._written_s
         if silent_s >= self._keep_alive_s:
             silent_s = 0.0
-            self._comment = self._loop.create_task(self._write_comment())
+            if self._comment is None or self._comment.done():  # else the caller is slow, and one comment waits already
+                self._comment = self._loop.create_task(self._write_comment())
         self._timer = self._loop.call_later(self._keep_alive_s - silent_s, self._check_silence)
 
     async def _write_comment(self) -> None:

@@ -1,0 +1,86 @@
+"""The settings of a small gateway, made by hand: what a configuration file would have said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tallygate.config import (
+    AdminSettings,
+    BearerAccess,
+    BillingSettings,
+    GonkaAccess,
+    ModelSettings,
+    NodeSettings,
+    Secret,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+    UpstreamSettings,
+)
+from tallygate.core.pricing import UpstreamRate
+from tallygate.network.origin import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tallygate.core.bounding import ModelCard
+    from tallygate.core.pricing import Price
+    from tallygate.core.signing import Scheme, SigningKey
+    from tallygate.devnet import Devnet
+    from tallygate.network.client import Timeouts
+
+
+def settings(
+    upstreams: Sequence[UpstreamSettings], card: ModelCard, price: Price, *, fee_ppm: int, keep_alive_s: float
+) -> Settings:
+    """Return the settings of a gateway with one model."""
+    nowhere = Path("/nonexistent")
+    return Settings(
+        server=ServerSettings(
+            host="127.0.0.1",
+            port=0,
+            keep_alive_s=keep_alive_s,
+            drain_s=30.0,
+            header_timeout_s=30.0,
+            body_timeout_s=30.0,
+            default_temperature=0.7,
+            log_level="error",
+        ),
+        admin=AdminSettings(host="127.0.0.1", port=0, key=None),
+        store=StoreSettings(path=nowhere, pepper_file=nowhere, hold_durability="wait", after_crash="void"),
+        billing=BillingSettings(fee_ppm=fee_ppm, insufficient_balance_status=402, short_balance="refuse"),
+        upstreams=tuple(upstreams),
+        models=(ModelSettings(card, price),),
+        secret_env_names=frozenset(),
+    )
+
+
+def gonka(devnet: Devnet, wallet: SigningKey, timeouts: Timeouts, *, priority: int, scheme: Scheme) -> UpstreamSettings:
+    """Return an upstream of all the nodes of a devnet."""
+    nodes = []
+    for node in devnet.nodes:
+        origin, base_path = Origin.parse(node.url)
+        nodes.append(NodeSettings(node.url, origin, base_path, node.address))
+    return _upstream("signed", timeouts, priority, GonkaAccess((wallet,), scheme, tuple(nodes)))
+
+
+def bearer(url: str, key: str, timeouts: Timeouts, *, priority: int) -> UpstreamSettings:
+    """Return an upstream behind a Bearer key."""
+    origin, base_path = Origin.parse(url)
+    return _upstream("bearer", timeouts, priority, BearerAccess(origin, base_path, Secret(key)))
+
+
+def _upstream(name: str, timeouts: Timeouts, priority: int, access: GonkaAccess | BearerAccess) -> UpstreamSettings:
+    return UpstreamSettings(
+        name=name,
+        models=None,
+        priority=priority,
+        weight=1,
+        bills_to_end=isinstance(access, GonkaAccess),
+        tokens_floor=1,
+        rate=UpstreamRate(1, 1, 0),
+        timeouts=timeouts,
+        ca_file=None,
+        access=access,
+    )
