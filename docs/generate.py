@@ -47,6 +47,7 @@ def retry() -> str:
     """The retry table."""
     samples: tuple[tuple[str, Failure], ...] = (
         ("cannot be reached", nodes.UNREACHED),
+        ("all our connections to it are busy", nodes.BUSY),
         ("reset on a reused connection, no byte came", nodes.LOST_ON_REUSE),
         ("connection lost before the first byte", nodes.LOST),
         ("no first byte in time", nodes.SILENT),

@@ -15,7 +15,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import filelock
 import structlog
 
 from tallygate.api.admin import AdminApi
@@ -36,7 +35,7 @@ from tallygate.network.pool import UpstreamPool
 from tallygate.relay import Relay
 from tallygate.secretfile import read_or_make_secret, read_secret
 from tallygate.storage.embedded import EmbeddedLedger
-from tallygate.storage.sqlite import SqliteJournal, StoreLockedError, audit_file
+from tallygate.storage.sqlite import SqliteJournal, audit_file, lock_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,11 +110,11 @@ def audit_books(store: StoreSettings) -> Report:
         StoreLockedError: Another process is using it.
         NotAStoreError: The file is no store of ours, or is damaged beyond reading.
     """
+    lock = lock_store(store.path)
     try:
-        with filelock.FileLock(f"{store.path}.lock", timeout=0, mode=0o600):  # the lock that `SqliteJournal` takes
-            return audit_file(store.path)
-    except filelock.Timeout:
-        raise StoreLockedError(f"another process is using the store {store.path}") from None
+        return audit_file(store.path)
+    finally:
+        lock.release()
 
 
 def build_catalog(settings: Settings, upstreams: UpstreamPool | None) -> Catalog:
@@ -226,9 +225,9 @@ def _listen_for_stop() -> asyncio.Event:
 
 async def _drain(gateway: Gateway, public: HttpServer, drain_s: float) -> None:
     """Take no new calls; let those under way end, and cut them when the deadline has passed."""
-    gateway.public.draining = True
-    public.stop_accepting()
     relay = gateway.relay
+    relay.stopping = True
+    public.stop_accepting()
     _log.info("stopping", calls_under_way=relay.under_way)
     if not await relay.wait_until_quiet(drain_s):
         _log.warning("calls are cut", calls_under_way=relay.under_way)

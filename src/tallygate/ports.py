@@ -1,6 +1,6 @@
 """What the relay and the routes need of the world, in the words of the domain.
 
-Each port is a noun with a few verbs; adapters add where (`SqliteLedger`), fakes say so (`MemoryLedger`). Nothing
+Each port is a noun with a few verbs; adapters add how (`EmbeddedLedger`, `GonkaNode`, `BearerUpstream`). Nothing
 here knows of SQL, sockets or HTTP servers.
 """
 

@@ -87,6 +87,40 @@ async def test_an_endless_head_is_refused() -> None:
     assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.parametrize("big", [b"X-Long: " + b"a" * HEAD_BYTES_MAX + b"\r\n", b"A: b\r\n" * (HEAD_BYTES_MAX // 6)])
+async def test_a_large_head_is_refused_though_it_comes_at_once(big: bytes) -> None:
+    """A complete head above the limit gets a 431, and its request is not served."""
+    served = False
+
+    async def note(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        nonlocal served
+        served = True
+        await echo(scope, receive, send)
+
+    async with serving(note) as (port, _):
+        answer = await answer_to(port, HEAD + big + b"Content-Length: 0\r\n\r\n")
+
+    assert not served
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_headers_after_the_body_are_dropped() -> None:
+    """Trailers of a chunked request reach no handler and fill no memory."""
+    seen: list[list[tuple[bytes, bytes]]] = []
+
+    async def note(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await echo(scope, receive, send)
+        seen.append(scope["headers"])
+
+    async with serving(note) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Late: 1\r\n\r\n")
+        await asyncio.wait_for(reader.readuntil(b"hi"), DEADLINE_S)
+        writer.close()
+
+    assert seen == [[(b"host", b"here"), (b"transfer-encoding", b"chunked")]]
+
+
 async def test_a_head_that_does_not_come_to_its_end_is_ended() -> None:
     """A client that stops in the middle of its head gets a 408 when patience is over."""
     async with serving(head_s_max=0.05, sweep_s=0.02) as (port, _):

@@ -25,7 +25,7 @@ REPORT: dict[str, object] = {"prompt_tokens": 3, "completion_tokens": 2, "total_
 
 def tally(choices: int = 1) -> Tally:
     """Return the tally of a new answer."""
-    return Tally(prompt_bytes=30, prompt_tokens_max=100, choices=choices)
+    return Tally(prompt_bytes=30, prompt_tokens_max=100, completion_tokens_max=1000, choices=choices)
 
 
 def take(body: bytes | dict[str, Any], counted: Tally | None = None) -> Completion:

@@ -73,7 +73,7 @@ ROWS = [
     (402, "pay", BEARER, UPSTREAM, MISCONFIGURED, False, 5, True),
     (403, "Transfer Agent not allowed", BEARER, UPSTREAM, MISCONFIGURED, False, 5, True),
     (404, "model not found", BEARER, NODE, UNAVAILABLE, False, 0, False),
-    (410, "gone", BEARER, NODE, MISCONFIGURED, False, INFINITY_S, True),
+    (410, "gone", BEARER, NODE, UNAVAILABLE, False, 0, False),
     (429, "rate limit exceeded: too many concurrent requests", BEARER, NODE, UNAVAILABLE, False, 5, False),
     (429, "insufficient_quota", BEARER, UPSTREAM, MISCONFIGURED, False, 5, True),
     (500, "rpc error: code = NotFound desc = account not found", BEARER, RISKY, BROKEN, True, 0, False),

@@ -37,7 +37,7 @@ class Stream:
     """
 
     def __init__(self, kind: type[Relayed] = Relayed, choices: int = 1, *, include_usage: bool = False) -> None:
-        self.tally = Tally(prompt_bytes=30, prompt_tokens_max=100, choices=choices)
+        self.tally = Tally(prompt_bytes=30, prompt_tokens_max=100, completion_tokens_max=1000, choices=choices)
         self.relayed = kind(ID, MODEL, CREATED_S, choices, include_usage=include_usage, tally=self.tally)
 
     def feed(self, *payloads: object) -> list[bytes]:

@@ -24,7 +24,13 @@ REPORTS = st.one_of(
 
 def make_tally(report: dict[str, Any] | None = None, **fields: Any) -> Tally:
     """Return a tally of 300 prompt bytes (bound 500) and 90 bytes of answer."""
-    known: dict[str, Any] = {"prompt_bytes": 300, "prompt_tokens_max": 500, "untold_bytes": 90, "report": report}
+    known: dict[str, Any] = {
+        "prompt_bytes": 300,
+        "prompt_tokens_max": 500,
+        "completion_tokens_max": 10_000,
+        "untold_bytes": 90,
+        "report": report,
+    }
     return Tally(**(known | fields))
 
 
@@ -39,10 +45,10 @@ def report(prompt: Any = 70, completion: Any = 25, **more: Any) -> dict[str, Any
         (report(), {}),
         (report(total_tokens="nonsense", prompt_tokens_details=None), {}),
         (report(completion=1), {}),
-        (report(completion=90 + 64), {}),
-        (report(completion=90 + 2 * 64), {"choices": 2}),
+        (report(completion=90 + 16), {}),
+        (report(completion=90 + 2 * 16), {"choices": 2}),
         (report(completion=0), {"untold_bytes": 0}),
-        (report(completion=64), {"untold_bytes": 0}),
+        (report(completion=16), {"untold_bytes": 0}),
         (report(prompt=1), {}),
         (report(prompt=499), {"prompt_tokens": 499}),
         (report(prompt=501), {}),
@@ -51,6 +57,8 @@ def report(prompt: Any = 70, completion: Any = 25, **more: Any) -> dict[str, Any
         (report(completion=5000, completion_tokens_details={"reasoning_tokens": 4975}), {}),
         (report(completion=25, completion_tokens_details={"reasoning_tokens": "many"}), {}),
         (report(completion=25, completion_tokens_details=[1]), {}),
+        (report(completion=20), {"tokens": 20, "untold_bytes": 0, "completion_tokens_max": 20}),
+        (report(completion=30), {"tokens": 30, "untold_bytes": 0, "completion_tokens_max": 20}),
     ],
 )
 def test_report_that_can_be_true_is_believed(said: dict[str, Any], fields: dict[str, Any]) -> None:
@@ -69,11 +77,14 @@ def test_report_that_can_be_true_is_believed(said: dict[str, Any], fields: dict[
         ({"completion_tokens": 25}, {}),
         *[(report(prompt=bad), {}) for bad in (0, -1, 70.0, True, "70", None, [70], 2**64, TOKENS_MAX + 1)],
         *[(report(completion=bad), {}) for bad in (0, -1, 25.0, True, "25", None, {"n": 25}, 2**63, TOKENS_MAX + 1)],
-        (report(completion=90 + 65), {}),
-        (report(completion=65), {"untold_bytes": 0}),
+        (report(completion=90 + 17), {}),
+        (report(completion=17), {"untold_bytes": 0}),
         (report(completion=1), {"untold_bytes": 257}),
         (report(completion=39), {"tokens": 40}),
         (report(completion=40), {"tokens": 40, "untold_bytes": 1}),
+        (report(completion=21), {"tokens": 20, "untold_bytes": 0, "completion_tokens_max": 20}),
+        (report(completion=31), {"completion_tokens_max": 20}),
+        (report(completion=5000, completion_tokens_details={"reasoning_tokens": 4980}), {"tokens": 20}),
         (report(prompt=71), {"prompt_tokens": 70}),
         (report(prompt=69), {"prompt_tokens": 70}),
         (report(completion=5000, completion_tokens_details={"reasoning_tokens": 100}), {}),
@@ -123,7 +134,7 @@ def test_no_report_breaks_the_count(
     prompt_bytes: int, bound: int, choices: int, tokens: int, untold: int, told: int | None, said: dict[str, Any] | None
 ) -> None:
     """Whatever was reported, the usage is non-negative integers; an estimate is within the prompt's bound."""
-    tally = Tally(prompt_bytes, bound, choices, tokens, untold, told, said)
+    tally = Tally(prompt_bytes, bound, bound, choices, tokens, untold, told, said)
     for usage in (tally.usage(), tally.counted()):
         assert type(usage.prompt_tokens) is type(usage.completion_tokens) is int
         assert 0 < usage.prompt_tokens <= TOKENS_MAX

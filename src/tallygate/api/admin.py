@@ -7,13 +7,14 @@ process when it holds the store. Amounts are exact decimal strings of US dollars
 from __future__ import annotations
 
 import hmac
+import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
-import msgspec
-
-from tallygate.api.http import Response, Route
+from tallygate.api.http import Response, Route, read_bearer
 from tallygate.core.errors import Code, Refusal
-from tallygate.core.keys import bearer_token, key_digest, mask, mint_api_key
+from tallygate.core.jsontext import check_shape, nameable
+from tallygate.core.keys import key_digest, mask, mint_api_key
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.records import UnknownAccountError
 from tallygate.core.money import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tallygate.relay import Sink
 
 BODY_BYTES_MAX = 64 * 1024
+MODEL_ID = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
 ACTOR = "operator"
 
 
@@ -94,9 +96,7 @@ class AdminApi:
     async def create_account(self, request: Request, _: Sink) -> Response:
         """Open an account."""
         fields = await _fields(request, {"name": str})
-        name = fields.get("name", "").strip()
-        if not 0 < len(name) <= 100:
-            raise Refusal(Code.INVALID_VALUE, "name must have 1 to 100 characters.", param="name")
+        name = _name(fields.get("name", ""))
         return Response.json(_account(await self._ledger.open_account(name, ACTOR)), 201)
 
     async def list_accounts(self, _: Request, __: Sink) -> Response:
@@ -129,19 +129,17 @@ class AdminApi:
         """Make a key; the only answer that ever holds its secret."""
         fields = await _fields(request, {"account": str, "name": str})
         account = self._ledger.account(fields.get("account", ""))
-        name = fields.get("name", "default").strip()
-        if not 0 < len(name) <= 100:
-            raise Refusal(Code.INVALID_VALUE, "name must have 1 to 100 characters.", param="name")
+        name = _name(fields.get("name", "default"))
         secret = mint_api_key(self._entropy(32))
         key = await self._keys.add_key(account.id, name, key_digest(self._pepper, secret), mask(secret), ACTOR)
         return Response.json({**_key(key), "secret": secret}, 201)
 
     async def list_keys(self, request: Request, _: Sink) -> Response:
         """List keys, never their secrets."""
-        account_id = request.query.decode("latin-1").partition("account=")[2]
-        if account_id:
+        account_id = dict(parse_qsl(request.query.decode("latin-1"), keep_blank_values=True)).get("account")
+        if account_id is not None:
             self._ledger.account(account_id)
-        return Response.json({"data": [_key(key) for key in self._keys.keys(account_id or None)]})
+        return Response.json({"data": [_key(key) for key in self._keys.keys(account_id)]})
 
     async def revoke_key(self, request: Request, _: Sink) -> Response:
         """End a key's life at once."""
@@ -155,8 +153,10 @@ class AdminApi:
         """Price one model, from the next call on."""
         types = {"model": str, "input": str, "output": str, "call": str, "free": bool}
         fields = await _fields(request, types)
-        if not 0 < len(fields.get("model", "")) <= 256:
-            raise Refusal(Code.INVALID_VALUE, "model must be the id of a model.", param="model")
+        if not MODEL_ID.fullmatch(fields.get("model", "")):
+            raise Refusal(
+                Code.INVALID_VALUE, "model must be the id of a model: letters, digits, . _ : / @ + -", param="model"
+            )
         model = self._catalog.canonical(fields["model"], self._ledger.sheet)
         price = _price(fields, self._ledger.sheet.prices.get(model))
         await self._ledger.publish(revised(self._ledger.sheet, {model: price}), ACTOR)
@@ -191,7 +191,7 @@ class AdminApi:
         """Return a handler that answers only the operator, and tells what it does not find."""
 
         async def answer(request: Request, sink: Sink) -> Response | None:
-            token = bearer_token(request.headers.get(b"authorization", b""))
+            token = read_bearer(request)
             if self._admin_key is None or token is None or not hmac.compare_digest(token, self._admin_key):
                 raise Refusal(Code.INVALID_API_KEY, "The admin key is wrong or missing.")
             return await told(handler(request, sink))
@@ -261,21 +261,23 @@ def _class_of(ledger_account: str) -> str:
 
 async def _fields(request: Request, types: Mapping[str, type]) -> dict[str, Any]:
     """Return the checked members of a JSON body; an empty body has none."""
-    body = await request.body.read(BODY_BYTES_MAX)
-    try:
-        fields = msgspec.json.decode(body or b"{}")
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        fields = None
-    if not isinstance(fields, dict):
-        raise Refusal(Code.INVALID_JSON, "The body must be a JSON object.")
+    fields: dict[str, Any] = check_shape(await request.body.read(BODY_BYTES_MAX) or b"{}")
     for name, value in fields.items():
         if name not in types:
             known = ", ".join(types)
-            raise Refusal(Code.UNKNOWN_PARAMETER, f"This route takes {known}.", param=name[:64])
+            raise Refusal(Code.UNKNOWN_PARAMETER, f"This route takes {known}.", param=nameable(name))
         if type(value) is not types[name]:
             kind = "a string" if types[name] is str else "true or false"
             raise Refusal(Code.INVALID_VALUE, f"{name} must be {kind}.", param=name)
     return fields
+
+
+def _name(text: str) -> str:
+    """Return a name that people see, fit to be shown on a terminal."""
+    name = text.strip()
+    if not 0 < len(name) <= 100 or not name.isprintable():
+        raise Refusal(Code.INVALID_VALUE, "name must have 1 to 100 printable characters.", param="name")
+    return name
 
 
 def _amount(fields: Mapping[str, Any], name: str, parse: Callable[[str], int]) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 from tallygate.core.errors import Code, Refusal
+from tallygate.core.keys import bearer_token
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -84,6 +85,13 @@ class Route(NamedTuple):
     summary: str
 
 
+def read_bearer(request: Request) -> bytes | None:
+    """Return the Bearer token of a request; None if there is none, or more than one header claims to hold it."""
+    if b"authorization" in request.repeated:
+        return None
+    return bearer_token(request.headers.get(b"authorization", b""))
+
+
 class Router:
     """Finds the route of a request."""
 
@@ -118,5 +126,5 @@ class Router:
                 methods.add(route.method)
         if methods:
             allowed = ", ".join(sorted(methods))
-            raise Refusal(Code.METHOD_NOT_ALLOWED, f"This route takes {allowed}.")
+            raise Refusal(Code.METHOD_NOT_ALLOWED, f"This route takes {allowed}.", allow=allowed)
         raise Refusal(Code.UNSUPPORTED_ENDPOINT, "This route is not offered here.")

@@ -82,6 +82,8 @@ class Problems:
         headers = [(b"content-type", b"application/json")]
         if refusal.inference is not None:
             headers.append((b"x-inference-id", refusal.inference.encode()))
+        if refusal.allow is not None:
+            headers.append((b"allow", refusal.allow.encode()))
         if problem.retry is not None:
             headers.append((b"x-should-retry", b"true" if problem.retry else b"false"))
         if refusal.retry_after_s is not None:

@@ -1,16 +1,16 @@
 """What callers reach: chat, models, health.
 
-The order of checks on a call is part of the contract: route and method, key, account, size and type, JSON and
-fields, model, money. Nothing reads a body before the key is known to be good, and a bad key touches no store.
+The order of checks on a call is part of the contract: route and method, room, key, type and size, JSON and fields,
+model, money. Nothing reads a body before the key is known to be good, and a bad key touches no store.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tallygate.api.http import Response, Route
+from tallygate.api.http import Response, Route, read_bearer
 from tallygate.core.errors import Code, Refusal
-from tallygate.core.keys import bearer_token, is_well_formed, key_digest
+from tallygate.core.keys import is_well_formed, key_digest
 from tallygate.core.openai import BODY_BYTES_MAX, COPIED, parse_chat_request
 from tallygate.relay import Call
 
@@ -42,7 +42,6 @@ class PublicApi:
         self._pepper = pepper
         self._catalog = catalog
         self._relay = relay
-        self.draining = False
 
     def routes(self) -> Sequence[Route]:
         """Return the table of routes."""
@@ -56,14 +55,14 @@ class PublicApi:
 
     async def chat(self, request: Request, sink: Sink) -> None:
         """Serve a chat completion."""
-        if self.draining:
-            raise Refusal(Code.NETWORK_UNAVAILABLE, "This gateway is stopping; try again.", retry_after_s=1)
-        key = self._authenticate(request)
+        self._relay.check_room()
+        self._authenticate(request)
         _check_media_type(request)
         if b"idempotency-key" in request.headers:
             message = "Idempotency-Key is not offered yet; without it no call is ever repeated here by itself."
             raise Refusal(Code.UNSUPPORTED_HEADER, message, param="Idempotency-Key")
         chat = parse_chat_request(await request.body.read(BODY_BYTES_MAX))
+        key = self._authenticate(request)  # again: while the body was on its way, the key may have been revoked
         card = self._catalog.find(chat.model, self._ledger.sheet)
         await self._relay.relay(Call(request.id, key, chat, card), sink)
 
@@ -89,15 +88,15 @@ class PublicApi:
         reasons = []
         if not self._ledger.ready:
             reasons.append("the store does not take writes")
-        if self.draining:
+        if self._relay.stopping:
             reasons.append("the process is stopping")
         status = "not_ready" if reasons else "ok"
         return Response.json({"status": status, "reasons": reasons}, 503 if reasons else 200)
 
     def _authenticate(self, request: Request) -> ApiKey:
         """Return the caller's key; raises `Refusal` (401)."""
-        token = bearer_token(request.headers.get(b"authorization", b""))
-        if token is not None and b"authorization" not in request.repeated and is_well_formed(token):
+        token = read_bearer(request)
+        if token is not None and is_well_formed(token):
             key = self._keys.find_key(key_digest(self._pepper, token))
             if key is not None:
                 return key

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 HEAD_BYTES_MAX: Final = 64 * 1024
 """The largest request line and headers together; browsers and clients stay below a quarter of it."""
 
+MESSAGE_BYTES_MAX: Final = 32 * 1024 * 1024
+"""The largest request with everything around its body; routes bound their bodies far below it."""
+
 STALL_S_MAX = 300.0
 """How long a caller may let an answer wait: who reads slower than some 160 bytes a second has gone."""
 
@@ -61,8 +64,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, note_lost: Callable[[], None], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._note_lost = note_lost
-        self._head_bytes = 0
+        self._head_bytes = self._message_bytes = 0
         self._in_head = True
+        self.refused = False
         self.waiting_since_s: float | None = self.loop.time()
         self.stalled_since_s: float | None = None
         self.on_lost: Callable[[], None] | None = None
@@ -82,27 +86,48 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.waiting_since_s is None and not self._answering():
             self.waiting_since_s = self.loop.time()
         super().data_received(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES_MAX:
-                self.refuse(_TOO_LARGE)
+        self._message_bytes += len(data)
+        if self._in_head and self._message_bytes > HEAD_BYTES_MAX:
+            self.refuse(_TOO_LARGE)
+        elif self._message_bytes > MESSAGE_BYTES_MAX:
+            self.refuse(_MALFORMED)
+
+    def on_url(self, url: bytes) -> None:
+        """Count the request's target."""
+        self._head_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header; keep it if it may be kept, and is not one that comes after the body."""
+        self._head_bytes += len(name) + len(value) + 4
+        if self._in_head and self._head_bytes <= HEAD_BYTES_MAX:
+            super().on_header(name, value)
 
     def on_message_begin(self) -> None:
         """Begin to count a head."""
         super().on_message_begin()
         self._in_head = True
-        self._head_bytes = 0
+        self._head_bytes = self._message_bytes = 0
 
     def on_headers_complete(self) -> None:
         """The head has ended; the body has a time of its own."""
         self._in_head = False
         self.waiting_since_s = self.loop.time()
-        super().on_headers_complete()
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self.refuse(_TOO_LARGE)
+        if not self.refused:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Pass a piece of a body on, unless the request has been refused."""
+        if not self.refused:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is here; from now on the caller waits for us."""
         self.waiting_since_s = None
-        super().on_message_complete()
+        if not self.refused:
+            super().on_message_complete()
 
     def pause_writing(self) -> None:
         """Wait for the caller to read, from now on."""
@@ -131,8 +156,9 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def refuse(self, answer: bytes) -> None:
         """Send a last answer, if none is under way, and close."""
-        if self.transport.is_closing():
+        if self.refused or self.transport.is_closing():
             return
+        self.refused = True
         if answer and not (self._answering() and self.cycle.response_started):
             self.transport.write(answer % ids.request_id(os.urandom(12)).encode())
         self.transport.close()

@@ -58,6 +58,7 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the pr
         metadata: Further exact strings (402: `balance_usd`, `available_usd`, `required_usd`).
         retry_after_s: When a new try makes sense, in seconds.
         inference: The id of the inference that it ended, from the hold on.
+        allow: The methods that would do (405).
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the pr
         metadata: Mapping[str, str] | None = None,
         retry_after_s: int | None = None,
         inference: str | None = None,
+        allow: str | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -77,6 +79,7 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the pr
         self.metadata = metadata
         self.retry_after_s = retry_after_s
         self.inference = inference
+        self.allow = allow
 
 
 class InvariantBrokenError(Exception):

@@ -49,6 +49,7 @@ class Event(Enum):
     UNUSABLE = "unstreamed answer truncated, garbage, or 200 with an error; a stream that fails before any choice"
     DIED = "the stream dies: ends without [DONE], or with an error event"
     CALLER_LEFT = "the caller leaves"
+    STOPPED = "the gateway stops before the caller has seen any of the answer (later: as a stream that dies)"
     STORE_FAILED = "a commit fails (disk full, fsync error)"
     OWNER_GONE = "a later start finds the hold without an owner"
 
@@ -92,6 +93,10 @@ TABLE: Final[dict[tuple[State, Event], Transition]] = {
         State.SETTLED, Money.SETTLE_REPORTED, "error event with the partial usage, then the end"
     ),
     (State.STREAMING, Event.CALLER_LEFT): Transition(State.SETTLED, Money.SETTLE_COUNTED, "gone"),
+    **{
+        (state, Event.STOPPED): Transition(State.VOIDED, Money.VOID, "503 `network_unavailable`")
+        for state in (State.HELD, State.SENT, State.STREAMING)
+    },
     **{
         (state, Event.STORE_FAILED): Transition(
             state, Money.LEAVE, "stream: error event, no usage, no [DONE]; JSON: 503 `store_unavailable`"

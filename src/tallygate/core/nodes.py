@@ -76,6 +76,7 @@ _AVOID_S: Final = 5.0
 """How long a place that could not be reached, or was full, is left out while others can be tried."""
 
 UNREACHED: Final = Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=_AVOID_S, detail="could not be reached")
+BUSY: Final = Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, detail="all our connections to it are busy")
 LOST_ON_REUSE: Final = Failure(Retry.FRESH, Code.UPSTREAM_ERROR, charged=True, detail="reset on a reused connection")
 LOST: Final = Failure(Retry.RISKY, Code.UPSTREAM_ERROR, charged=True, out_for_s=_AVOID_S, detail="connection lost")
 SILENT: Final = Failure(Retry.RISKY, Code.UPSTREAM_TIMEOUT, charged=True, out_for_s=_AVOID_S, detail="no first byte")
@@ -192,8 +193,10 @@ def _judge_404(said: str, _: Mapping[str, str], __: bool) -> Failure:
     return Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, detail="model not there: " + _known(said))
 
 
-def _judge_410(_: str, __: Mapping[str, str], signed: bool) -> Failure:
-    detail = 'this node speaks devshard; use kind = "openai"' if signed else "gone"
+def _judge_410(said: str, headers: Mapping[str, str], signed: bool) -> Failure:
+    if not signed:  # a retired model, perhaps; the place has others
+        return _judge_404(said, headers, signed)
+    detail = 'this node speaks devshard; use kind = "openai"'
     return Failure(Retry.NODE, Code.UPSTREAM_MISCONFIGURED, out_for_s=INFINITY_S, detail=detail, alarm=True)
 
 

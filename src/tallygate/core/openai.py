@@ -86,6 +86,8 @@ _REFUSED_PREFIXES: Final = ("chat_template",)
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _MESSAGE_KEYS: Final = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "function_call"})
 _PART_KEYS: Final = frozenset({"type", "text"})
+_MEDIA: Final = ("image", "audio", "video", "file")
+"""What names of members begin or end with that carry something other than text (`image_url`, `input_audio`, …)."""
 
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _NULL: Final = b"null"
@@ -249,6 +251,7 @@ def _check_messages(messages: object) -> int:
             raise _invalid(f"messages[{index}]", "an object with role and content")
         if not message.keys() <= _MESSAGE_KEYS:
             _check_letters(message, _MESSAGE_KEYS, f"messages[{index}]")
+            _check_media(message, f"messages[{index}]")
         role = message.get("role")
         if not isinstance(role, str) or role not in ROLES:
             raise _invalid(f"messages[{index}].role", f"one of {', '.join(sorted(ROLES))}")
@@ -267,7 +270,8 @@ def _check_parts(content: object, path: str) -> None:
     for index, part in enumerate(content):
         if not isinstance(part, dict):
             raise _invalid(f"{path}[{index}]", "an object with type and text")
-        if not part.keys() <= _PART_KEYS:
+        has_others = not part.keys() <= _PART_KEYS
+        if has_others:
             _check_letters(part, _PART_KEYS, f"{path}[{index}]")
         if part.get("type") != "text":
             raise Refusal(
@@ -277,6 +281,8 @@ def _check_parts(content: object, path: str) -> None:
             )
         if not isinstance(part.get("text"), str):
             raise _invalid(f"{path}[{index}].text", "a string")
+        if has_others:
+            _check_media(part, f"{path}[{index}]")
 
 
 def _check_letters(given: Mapping[str, object], known: frozenset[str], path: str) -> None:
@@ -287,5 +293,18 @@ def _check_letters(given: Mapping[str, object], known: frozenset[str], path: str
             raise Refusal(
                 Code.UNKNOWN_PARAMETER,
                 f"{path} has {name.casefold()} in other letters.",
+                param=f"{path}.{shown}" if shown else path,
+            )
+
+
+def _check_media(given: Mapping[str, object], path: str) -> None:
+    """Refuse what carries something other than text beside it."""
+    for name, value in given.items():
+        lowered = name.casefold()
+        if value is not None and any(lowered.startswith(kind) or lowered.endswith(kind) for kind in _MEDIA):
+            shown = nameable(name)
+            raise Refusal(
+                Code.INVALID_VALUE,
+                f"{path} carries more than text: images, audio, video and files are not supported.",
                 param=f"{path}.{shown}" if shown else path,
             )

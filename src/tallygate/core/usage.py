@@ -30,7 +30,7 @@ TOKENS_MAX: Final = 10**9
 _BYTES_PER_TOKEN_MAX: Final = 256
 """The longest entries of real vocabularies (runs of white space) are about this many bytes."""
 
-_UNSEEN_TOKENS_PER_CHOICE: Final = 64
+_UNSEEN_TOKENS_PER_CHOICE: Final = 16
 """Special tokens, tool-call markers and the like that a token counter sees and a reader does not."""
 
 
@@ -54,6 +54,7 @@ class Tally:
     Attributes:
         prompt_bytes: Bytes of the text that was asked.
         prompt_tokens_max: The bound that the hold was made for.
+        completion_tokens_max: The same for the answer: what was asked for at most, for all choices together.
         choices: How many choices were asked for.
         tokens: Tokens that the node itself told one by one.
         untold_bytes: Bytes of answer text (reasoning and tool calls included) that came without per-token data.
@@ -63,6 +64,7 @@ class Tally:
 
     prompt_bytes: int
     prompt_tokens_max: int
+    completion_tokens_max: int
     choices: int = 1
     tokens: int = 0
     untold_bytes: int = 0
@@ -87,15 +89,26 @@ class Tally:
     def _is_plausible(self, prompt: int, completion: int) -> bool:
         if prompt == 0 or (self.prompt_tokens is not None and prompt != self.prompt_tokens):
             return False
+        if completion > max(self.completion_tokens_max, self.tokens + _tokens_of(self.untold_bytes)):
+            return False  # more than was asked for, and more than came
         least = self.tokens + -(-self.untold_bytes // _BYTES_PER_TOKEN_MAX)
-        most = self.tokens + self.untold_bytes + _UNSEEN_TOKENS_PER_CHOICE * self.choices + self._reasoning_tokens()
-        return least <= completion <= most
+        unseen = _UNSEEN_TOKENS_PER_CHOICE * self.choices + (0 if self.tokens else self._reasoning_tokens())
+        return least <= completion <= self.tokens + self.untold_bytes + unseen
 
     def _reasoning_tokens(self) -> int:
         """Return the tokens that were reasoned and perhaps never shown, which bytes cannot account for."""
         details = (self.report or {}).get("completion_tokens_details")
         hidden = details.get("reasoning_tokens") if isinstance(details, dict) else None
         return hidden if _is_count(hidden) else 0
+
+
+def charged_after_crash(prompt_tokens_max: int) -> Usage:
+    """Return what a caller is charged for whose call a crash has cut off, where the operator charges the prompt.
+
+    All that is known then is the prompt's bound, which counts bytes; of the answer nothing is known, so nothing is
+    charged.
+    """
+    return Usage(_tokens_of(prompt_tokens_max), 0, Flag.ESTIMATED)
 
 
 def _tokens_of(text_bytes: int) -> int:

@@ -62,7 +62,7 @@ class HttpClient:
         *,
         timeouts: Timeouts,
         tls: ssl.SSLContext | None = None,
-        connections_max: int = 512,
+        connections_max: int = 4096,
         idle_s_max: float = 55.0,
         buffer_bytes_max: int = 256 * 1024,
     ) -> None:

@@ -32,6 +32,12 @@ class ConnectTimeoutError(UpstreamConnectionError):
     request_sent = False
 
 
+class NoFreeConnectionError(ConnectTimeoutError):
+    """All connections that there may be were busy until the connect timeout; nothing was sent."""
+
+    code = "no_free_connection"
+
+
 class ClientClosedError(UpstreamConnectionError):
     """The client was closed by its own process, before or during the call."""
 

@@ -23,6 +23,7 @@ from tallygate.network.connection_errors import (
     ClientClosedError,
     ConnectError,
     ConnectTimeoutError,
+    NoFreeConnectionError,
 )
 from tallygate.network.origin import Origin
 
@@ -215,7 +216,7 @@ class Lane:
             waiter, _ = self.waiters.popleft()
             if not waiter.done():
                 message = f"no free connection to {self.origin} in time"
-                waiter.set_exception(ConnectTimeoutError(message))
+                waiter.set_exception(NoFreeConnectionError(message))
         while self.idle and now - self.idle[0].heard_at > self._limits.idle_s_max:
             self.idle.pop(0).discard()
         return self.busy > 0

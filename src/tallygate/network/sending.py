@@ -11,6 +11,7 @@ from tallygate.network.connection_errors import (
     ConnectionLostError,
     FirstByteTimeoutError,
     IdleTimeoutError,
+    NoFreeConnectionError,
     TotalTimeoutError,
     UpstreamConnectionError,
 )
@@ -101,6 +102,8 @@ async def send(
 
 def judge(error: UpstreamConnectionError) -> Failure:
     """Return the retry table's row for a failure below HTTP."""
+    if isinstance(error, NoFreeConnectionError):
+        return nodes.BUSY
     if not error.request_sent:
         return nodes.UNREACHED
     if isinstance(error, ConnectionLostError):

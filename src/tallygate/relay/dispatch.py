@@ -59,7 +59,8 @@ class Dispatch:
         self._place = next(self._places)
         self._watch = watch
         self._ledger = ledger
-        self._fresh_used = self._risk_used = False
+        self._risk_used = False
+        self._was_out = False
         self._none_well = self.target.is_out  # those that are left out for now come only where there are no others
 
     @property
@@ -88,7 +89,8 @@ class Dispatch:
             self.target = self._place[0]
             self.sending = Sending(0, self.sending.try_ + 1, self.target.upstream, self.target.node)
             self._ledger.begin_attempt(hold, self.sending)
-        self.target.report(out_for_s=None)
+        if self._was_out:
+            self.target.report(out_for_s=None)
         return None
 
     def possible_bill(self, failure: Failure, hold: Hold) -> int:
@@ -121,6 +123,7 @@ class Dispatch:
     async def _try(self, *, fresh: bool) -> Failure | None:
         """Send once and wait for the first byte; return what went wrong, if anything."""
         target, name = self._place
+        self._was_out = target.is_out  # a mark that another call sets meanwhile is not ours to take off
         said = b""
         try:
             body = self._outgoing.body(name, target.tokens_floor)
@@ -139,13 +142,12 @@ class Dispatch:
         retry = failure.retry
         if retry is Retry.NEVER or self.sending.try_ + 1 >= TRIES_MAX:
             return None
-        if retry is Retry.FRESH and not self._fresh_used:
-            self._fresh_used = True
-            return self._place
         if failure.charged:
             if self._risk_used:
                 return None
             self._risk_used = True
+        if retry is Retry.FRESH:
+            return self._place
         for target, name in self._places:
             if retry is Retry.UPSTREAM and target.upstream == self.target.upstream:
                 continue

@@ -1,8 +1,14 @@
-"""A call from its hold to its ending."""
+"""A call from its hold to its ending.
+
+Invariants: there is one ending, on its way to the disk at most once (`_ending`); the hold is durable before anything is
+sent; the charge is durable before the caller sees the end; whatever is raised, no money stays set aside that the store
+could still give back.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +16,7 @@ import structlog
 
 from tallygate.core.answers import Completion, UnusableAnswerError, render_usage
 from tallygate.core.bounding import Outgoing
-from tallygate.core.errors import STORE_RETRY_AFTER_S, Code, Refusal, StoreUnavailableError
+from tallygate.core.errors import STORE_RETRY_AFTER_S, Code, InvariantBrokenError, Refusal, StoreUnavailableError
 from tallygate.core.inference import Event, Inference, Money, State
 from tallygate.core.ledger.entry import Flag
 from tallygate.core.ledger.records import HoldRequest, SendingEnd
@@ -24,16 +30,21 @@ from tallygate.relay.reply import Reply
 from tallygate.relay.watch import CallerLeft, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from tallygate.core.bounding import ModelCard
     from tallygate.core.ledger.records import Hold
     from tallygate.core.openai import ChatRequest
-    from tallygate.ports import ApiKey, Ledger, Upstreams
+    from tallygate.ports import ApiKey
+    from tallygate.relay.relay import Relay
     from tallygate.relay.reply import Sink
 
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """The largest unstreamed answer that is read; thousands of tokens with their forced logprobs stay far below it."""
+
+REST_BYTES_MAX: Final = 4096
+REST_S_MAX: Final = 1.0
+"""How much may come after `[DONE]`, and for how long: nothing should, but the end of the body."""
 
 _log = structlog.get_logger()
 
@@ -55,74 +66,7 @@ class Call:
     card: ModelCard
 
 
-class Relay:
-    """What calls have in common: the ledger, the ways to the network, and the settings.
-
-    Args:
-        ledger: The books.
-        upstreams: Where calls can be sent.
-        mint_id: Returns a new inference id.
-        time_s: Wall clock in seconds, for `created`.
-        render_error: Renders a refusal as the JSON of an `error` member.
-        temperature: Sent when the caller names none; None sends none.
-        keep_alive_s: After so long without a byte, a streaming caller gets a comment.
-    """
-
-    def __init__(
-        self,
-        *,
-        ledger: Ledger,
-        upstreams: Upstreams,
-        mint_id: Callable[[], str],
-        time_s: Callable[[], int],
-        render_error: Callable[[Refusal], bytes],
-        temperature: float | None = 0.7,
-        keep_alive_s: float = 15.0,
-    ) -> None:
-        self.ledger = ledger
-        self.upstreams = upstreams
-        self.mint_id = mint_id
-        self.time_s = time_s
-        self.render_error = render_error
-        self.temperature = temperature
-        self.keep_alive_s = keep_alive_s
-        self._under_way: set[_Life] = set()
-        self._quiet: asyncio.Future[None] | None = None
-
-    @property
-    def under_way(self) -> int:
-        """How many calls are under way."""
-        return len(self._under_way)
-
-    async def relay(self, call: Call, sink: Sink) -> None:
-        """Take a call through its life; everything that the caller sees goes to the sink.
-
-        Raises:
-            Refusal: The call was refused, or failed before anything had been sent to the caller.
-        """
-        life = _Life(self, call, sink)
-        self._under_way.add(life)
-        try:
-            await life.live()
-        finally:
-            self._under_way.discard(life)
-            if self._quiet is not None and not self._under_way and not self._quiet.done():
-                self._quiet.set_result(None)
-
-    async def wait_until_quiet(self, deadline_s: float) -> bool:
-        """Wait until no call is under way, but no longer than this; return whether none is."""
-        if self._under_way:
-            self._quiet = asyncio.get_running_loop().create_future()
-            await asyncio.wait([self._quiet], timeout=deadline_s)
-        return not self._under_way
-
-    def cut(self) -> None:
-        """Break off every call under way; each is charged as if its caller had left, and the caller is told."""
-        for life in tuple(self._under_way):
-            life.cut()
-
-
-class _Life:
+class Life:
     """One call on its way."""
 
     def __init__(self, relay: Relay, call: Call, sink: Sink) -> None:
@@ -138,7 +82,7 @@ class _Life:
         for target, name in places:
             floors[name] = max(floors.get(name, 1), target.tokens_floor)
         self._bounds = self._outgoing.bounds(floors)
-        self._tally = Tally(call.chat.prompt_bytes, self._bounds[0], call.chat.choices)
+        self._tally = Tally(call.chat.prompt_bytes, *self._bounds, call.chat.choices)
         self._dispatch = Dispatch(self._inference, self._outgoing, places, self.watch, relay.ledger)
         self._reply = Reply(sink, relay.render_error, relay.keep_alive_s)
         self._loop = asyncio.get_running_loop()
@@ -160,9 +104,7 @@ class _Life:
             self._inference.on(Event.HOLD_TAKEN)
             await self._serve()
         except (CallerLeft, asyncio.CancelledError):
-            usage = await self._end_without_caller()
-            if self._cut:
-                await self._tell_of_cut(usage)
+            await (self._end_cut() if self._cut else self._end_without_caller())
         except StoreUnavailableError as error:
             await self._end_without_store(error)
         finally:
@@ -254,12 +196,12 @@ class _Life:
         """Read the end of the upstream's body, so that its connection can serve again."""
         answer = self._dispatch.answer
         assert answer is not None
-        try:
-            rest = b"more"
-            while rest:
-                rest = await self.watch.until(answer.read())
-        except (SendingError, CallerLeft):
-            self._dispatch.let_go()
+        with contextlib.suppress(SendingError, CallerLeft, TimeoutError):
+            async with asyncio.timeout(REST_S_MAX):
+                rest = await self.watch.until(answer.read_all(REST_BYTES_MAX))
+                if not rest:
+                    return
+        self._dispatch.let_go()
 
     # --- endings -----------------------------------------------------------------------------------------------
 
@@ -270,8 +212,8 @@ class _Life:
         dispatch = self._dispatch
         bill = dispatch.target.rate.bill(usage.prompt_tokens, usage.completion_tokens)
         end = SendingEnd(dispatch.sending, usage.prompt_tokens, usage.completion_tokens, bill, dispatch.reference)
-        self._ending = True
-        cost, flags = await self._relay.ledger.settle(self._hold, end, usage)
+        with self._ending_once():
+            cost, flags = await self._relay.ledger.settle(self._hold, end, usage)
         self._inference.on(event)
         self._log_end(event, usage.prompt_tokens, usage.completion_tokens, cost.total)
         return render_usage(usage, cost, flags, self._tally.report)
@@ -282,10 +224,20 @@ class _Life:
         bill = 0 if failure is None else dispatch.possible_bill(failure, self._hold)
         reason = event.name.lower() if failure is None else f"{event.name.lower()}: {failure.code.value}"
         end = SendingEnd(dispatch.sending, 0, 0, bill, dispatch.reference)
-        self._ending = True
-        await self._relay.ledger.void(self._hold, end, reason)
+        with self._ending_once():
+            await self._relay.ledger.void(self._hold, end, reason)
         self._inference.on(event)
         self._log_end(event, 0, 0, 0)
+
+    @contextlib.contextmanager
+    def _ending_once(self) -> Iterator[None]:
+        """Remember that an ending is on its way to the disk, unless the books refuse it: then there is none yet."""
+        self._ending = True
+        try:
+            yield
+        except InvariantBrokenError:
+            self._ending = False
+            raise
 
     async def _end_failed(self, event: Event, failure: Failure) -> None:
         """Give the hold back and tell the caller why.
@@ -299,14 +251,14 @@ class _Life:
             raise refusal
         await self._reply.end_with_error(refusal)
 
-    async def _end_without_caller(self) -> bytes | None:
-        """Charge for what was received, or for nothing if nothing was sent; return the `usage` of a charge."""
+    async def _end_without_caller(self) -> None:
+        """Charge for what was received, or for nothing if nothing was sent."""
         if self._ending or not self._inference.is_open:
-            return None
+            return
         if self._inference.state is State.HELD:
             await self._void(Event.CALLER_LEFT, None)
-            return None
-        return await self._settle(Event.CALLER_LEFT, Flag.CUT)
+        else:
+            await self._settle(Event.CALLER_LEFT, Flag.CUT)
 
     async def _end_after_defect(self) -> None:
         """If a defect of ours is on its way up, leave no money held; and no charge for an answer that nobody saw."""
@@ -317,17 +269,23 @@ class _Life:
         else:
             await self._void(Event.NO_TRY_LEFT if self._inference.state is State.SENT else Event.UNUSABLE, UNUSABLE)
 
-    async def _tell_of_cut(self, usage: bytes | None) -> None:
-        """Tell a caller who is still there that the gateway has broken the call off.
+    async def _end_cut(self) -> None:
+        """Break the call off while its caller is still there: what the caller has seen is charged, nothing else.
 
         Raises:
             Refusal: Nothing has been sent to the caller yet.
         """
-        code, told = Code.UPSTREAM_INTERRUPTED, "what had come until then was charged"
-        if usage is None:
-            code, told = Code.NETWORK_UNAVAILABLE, "nothing was charged"
+        code, told, usage = Code.NETWORK_UNAVAILABLE, "nothing was charged", None
+        if self._ending or not self._inference.is_open:
+            code, told = Code.UPSTREAM_INTERRUPTED, "it may be charged or not"
+        elif self._inference.state is State.STREAMING and self._reply.started:
+            usage = await self._settle(Event.DIED, Flag.CUT)
+            code, told = Code.UPSTREAM_INTERRUPTED, "what had come until then was charged"
+        else:
+            await self._void(Event.STOPPED, None if self._inference.state is State.HELD else LOST)
+        retry_after_s = 1 if code is Code.NETWORK_UNAVAILABLE else None
         message = f"The gateway is stopping and has broken this call off; {told}."
-        refusal = Refusal(code, message, retry_after_s=1, inference=self._inference.id)
+        refusal = Refusal(code, message, retry_after_s=retry_after_s, inference=self._inference.id)
         if not self._reply.started:
             raise refusal
         await self._reply.end_with_error(refusal, usage)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from tallygate.core.errors import InvariantBrokenError, StoreUnavailableError
 from tallygate.core.ledger.books import Books
-from tallygate.core.ledger.entry import Flag, decode_entry, entry_id
+from tallygate.core.ledger.entry import decode_entry, entry_id
 from tallygate.core.ledger.records import Account, Deposit, Hold, HoldRequest, Sending, SendingEnd, Settlement
 from tallygate.core.pricing import Sheet
-from tallygate.core.usage import BYTES_PER_TOKEN, Usage
+from tallygate.core.usage import charged_after_crash
 from tallygate.ports import ApiKey, UnknownKeyError
 from tallygate.storage.group_commit import GroupCommit
 from tallygate.storage.journal import Contents, Journal, KeyRow, NewAccount, NotAStoreError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from tallygate.core.ledger.audit import Report
     from tallygate.core.pricing import UpstreamRate
+    from tallygate.core.usage import Usage
 
 
 class EmbeddedLedger:
@@ -155,9 +156,7 @@ class EmbeddedLedger:
         self._queue.check()
         orphans, self._orphans = self._orphans, []
         for hold in orphans:
-            usage = None
-            if charge_prompt:
-                usage = Usage(-(-hold.prompt_tokens_max // BYTES_PER_TOKEN), 0, Flag.ESTIMATED)
+            usage = charged_after_crash(hold.prompt_tokens_max) if charge_prompt else None
             self._queue.append(self._books.expire(hold, bill, usage))
         await self._queue.durable()
         return len(orphans)

@@ -36,6 +36,9 @@ SCHEMA_VERSION: Final = 1
 APPLICATION_ID: Final = 0x54616C79
 """`Taly` in ASCII: lets `file` and us recognise a store."""
 
+BUSY_MS: Final = 500
+"""How long a write waits for a stranger's lock (a shell, a backup): short, since the event loop waits with it."""
+
 _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -61,12 +64,7 @@ class SqliteJournal:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = path
         self._new_writer = writer
-        # Beside the file itself, whatever links led to it: two names of one store must not be two locks.
-        self._lock = filelock.FileLock(f"{path.resolve()}.lock", timeout=0, mode=0o600, thread_local=False)
-        try:
-            self._lock.acquire()
-        except filelock.Timeout:
-            raise StoreLockedError(f"another process is using the store {path}") from None
+        self._lock = lock_store(path)
         try:
             self._db = self._connect()
         except BaseException:
@@ -128,7 +126,7 @@ class SqliteJournal:
             if not self._path.exists():
                 os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
             db = apsw.Connection(str(self._path))
-            db.set_busy_timeout(5000)
+            db.set_busy_timeout(BUSY_MS)
             ((objects,),) = db.execute(QUERIES["count_objects"])
             if not objects and not db.pragma("application_id"):
                 self._create(db)
@@ -228,6 +226,21 @@ class SqliteJournal:
                 self._db.execute("ROLLBACK")
 
 
+def lock_store(path: Path) -> filelock.BaseFileLock:
+    """Take the lock that makes a store one process's own; release it to let others have the store.
+
+    Raises:
+        StoreLockedError: Another process has it.
+    """
+    # Beside the file itself, whatever links led to it: two names of one store must not be two locks.
+    lock = filelock.FileLock(f"{path.resolve()}.lock", timeout=0, mode=0o600, thread_local=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise StoreLockedError(f"another process is using the store {path}") from None
+    return lock
+
+
 def audit_file(path: Path) -> Report:
     """Replay a store's books from its file alone, whoever else has it open.
 
@@ -275,7 +288,7 @@ def _take_batches(db: apsw.Connection, audit: Audit) -> None:
 
 def _open_for_reading(path: Path) -> apsw.Connection:
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    db.set_busy_timeout(5000)
+    db.set_busy_timeout(BUSY_MS)
     _check_version(db, path)
     return db
 

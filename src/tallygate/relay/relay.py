@@ -1,0 +1,94 @@
+"""What calls have in common, and how many there are: begins each one's life, waits for all, breaks them off."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tallygate.core.errors import Code, Refusal
+from tallygate.relay.life import Call, Life
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tallygate.ports import Ledger, Upstreams
+    from tallygate.relay.reply import Sink
+
+
+class Relay:
+    """What calls have in common: the ledger, the ways to the network, and the settings.
+
+    Args:
+        ledger: The books.
+        upstreams: Where calls can be sent.
+        mint_id: Returns a new inference id.
+        time_s: Wall clock in seconds, for `created`.
+        render_error: Renders a refusal as the JSON of an `error` member.
+        temperature: Sent when the caller names none; None sends none.
+        keep_alive_s: After so long without a byte, a streaming caller gets a comment.
+        calls_max: How many calls may be under way at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        upstreams: Upstreams,
+        mint_id: Callable[[], str],
+        time_s: Callable[[], int],
+        render_error: Callable[[Refusal], bytes],
+        temperature: float | None = 0.7,
+        keep_alive_s: float = 15.0,
+        calls_max: int = 5000,
+    ) -> None:
+        self.ledger = ledger
+        self.upstreams = upstreams
+        self.mint_id = mint_id
+        self.time_s = time_s
+        self.render_error = render_error
+        self.temperature = temperature
+        self.keep_alive_s = keep_alive_s
+        self.stopping = False
+        self._calls_max = calls_max
+        self._under_way: set[Life] = set()
+        self._quiet: asyncio.Future[None] | None = None
+
+    @property
+    def under_way(self) -> int:
+        """How many calls are under way."""
+        return len(self._under_way)
+
+    async def relay(self, call: Call, sink: Sink) -> None:
+        """Take a call through its life; everything that the caller sees goes to the sink.
+
+        Raises:
+            Refusal: The call was refused, or failed before anything had been sent to the caller.
+        """
+        self.check_room()
+        life = Life(self, call, sink)
+        self._under_way.add(life)
+        try:
+            await life.live()
+        finally:
+            self._under_way.discard(life)
+            if self._quiet is not None and not self._under_way and not self._quiet.done():
+                self._quiet.set_result(None)
+
+    def check_room(self) -> None:
+        """Refuse (503) when the gateway is stopping, or as many calls are under way as may be."""
+        if self.stopping:
+            raise Refusal(Code.NETWORK_UNAVAILABLE, "This gateway is stopping; try again.", retry_after_s=1)
+        if len(self._under_way) >= self._calls_max:
+            raise Refusal(Code.NETWORK_UNAVAILABLE, "This gateway is full; try again.", retry_after_s=1)
+
+    async def wait_until_quiet(self, deadline_s: float) -> bool:
+        """Wait until no call is under way, but no longer than this; return whether none is."""
+        if self._under_way:
+            self._quiet = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._quiet], timeout=deadline_s)
+        return not self._under_way
+
+    def cut(self) -> None:
+        """Break off every call under way: what callers have seen of an answer is charged, and they are told."""
+        for life in tuple(self._under_way):
+            life.cut()

@@ -1,0 +1,163 @@
+"""The operator's routes, in process: what they take, what they refuse, and that they never guess."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tallygate.api.admin import AdminApi
+from tallygate.api.edge import Edge
+from tallygate.api.http import Router
+from tallygate.api.problems import Problems
+from tallygate.core.bounding import ModelCard
+from tallygate.core.catalog import Catalog
+from tallygate.storage.embedded import EmbeddedLedger
+from tallygate.storage.memory import MemoryDisk, MemoryJournal
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+KEY = "an-admin-key-of-a-test"
+
+
+class Operator:
+    """Who knows the admin key."""
+
+    def __init__(self) -> None:
+        self.ledger = EmbeddedLedger(
+            MemoryJournal(MemoryDisk(bytes(16))), now_ns=iter(range(10**6)).__next__, entropy=os.urandom
+        )
+        api = AdminApi(
+            ledger=self.ledger,
+            keys=self.ledger,
+            pepper=bytes(32),
+            catalog=Catalog([ModelCard("Known/Model", aliases=("known",))], lambda _: True),
+            upstreams=None,
+            admin_key=KEY,
+            entropy=os.urandom,
+        )
+        self.app = Edge(Router(api.routes()), Problems(), lambda: "req_1")
+        self.sent_headers: dict[bytes, bytes] = {}
+
+    async def ask(self, method: str, target: str, body: bytes | dict[str, Any] = b"", *keys: str) -> tuple[int, Any]:
+        """Send one request and return status and content."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        path, _, query = target.partition("?")
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": raw, "more_body": False}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        authorizations = [(b"authorization", f"Bearer {key}".encode()) for key in keys or (KEY,)]
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query.encode(),
+            "headers": authorizations,
+        }
+        await self.app(scope, receive, send)
+        self.sent_headers = dict(sent[0]["headers"])
+        return sent[0]["status"], json.loads(sent[1]["body"])
+
+
+@pytest.fixture
+async def operator() -> AsyncIterator[Operator]:
+    """Return an operator of an empty installation."""
+    made = Operator()
+    yield made
+    await made.ledger.close()
+
+
+@pytest.mark.parametrize("keys", [("wrong-key-of-a-test",), (KEY, KEY), ("",)])
+async def test_only_the_operator_is_answered(operator: Operator, keys: tuple[str, ...]) -> None:
+    """A wrong key, no key, and two Authorization headers are all 401."""
+    assert (await operator.ask("GET", "/admin/v1/accounts", b"", *keys))[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        (b'{"usd":"1","usd":"500"}', "duplicate_parameter", "usd"),
+        (b"[" * 10_000, "invalid_value", None),
+        (b"[]", "invalid_json", None),
+        (b'{"usd":5}', "invalid_value", "usd"),
+        (b'{"usd":"1e3"}', "invalid_value", "usd"),
+        (b'{"usd":"-1"}', "invalid_value", "usd"),
+        (b"{}", "invalid_value", "usd"),
+        (b'{"usd":"5","amount":"5"}', "unknown_parameter", "amount"),
+        (b'{"usd":"5","reference":""}', "invalid_value", "reference"),
+    ],
+)
+async def test_a_deposit_is_never_guessed(operator: Operator, body: bytes, code: str, param: str | None) -> None:
+    """A body that could be read in two ways, or in none, books nothing and names the field."""
+    _, account = await operator.ask("POST", "/admin/v1/accounts", {"name": "Ada"})
+    status, content = await operator.ask("POST", f"/admin/v1/accounts/{account['id']}/deposits", body)
+
+    assert (status, content["error"]["code"], content["error"]["param"]) == (400, code, param)
+    assert operator.ledger.account(account["id"]).available == 0
+
+
+@pytest.mark.parametrize("name", ["", " ", "a" * 101, "a\nb", "\x1b[31mred"])
+async def test_a_name_can_be_shown(operator: Operator, name: str) -> None:
+    """Names of accounts are printable, so that no list of them plays tricks on a terminal."""
+    status, content = await operator.ask("POST", "/admin/v1/accounts", {"name": name})
+
+    assert (status, content["error"]["param"]) == (400, "name")
+
+
+async def test_keys_are_listed_by_the_exact_account(operator: Operator) -> None:
+    """`?account=` is decoded; an empty or unknown one is 404, never all accounts."""
+    ids = [(await operator.ask("POST", "/admin/v1/accounts", {"name": name}))[1]["id"] for name in ("a", "b")]
+    for account in ids:
+        await operator.ask("POST", "/admin/v1/keys", {"account": account})
+    one = await operator.ask("GET", f"/admin/v1/keys?more=1&account={ids[0].replace('_', '%5F')}")
+    everyone = await operator.ask("GET", "/admin/v1/keys?x_account=nobody")
+
+    assert [key["account"] for key in one[1]["data"]] == [ids[0]]
+    assert len(everyone[1]["data"]) == 2
+    assert (await operator.ask("GET", "/admin/v1/keys?account="))[0] == 404
+
+
+async def test_a_secret_is_shown_once(operator: Operator) -> None:
+    """The answer that makes a key holds its secret; no other does."""
+    _, account = await operator.ask("POST", "/admin/v1/accounts", {"name": "Ada"})
+    _, made = await operator.ask("POST", "/admin/v1/keys", {"account": account["id"], "name": "laptop"})
+    _, listed = await operator.ask("GET", "/admin/v1/keys")
+    _, shown = await operator.ask("GET", f"/admin/v1/accounts/{account['id']}")
+
+    assert made["secret"].startswith("tg-")
+    assert made["secret"] not in json.dumps([listed, shown])
+
+
+@pytest.mark.parametrize("model", ["a\nb", "", "x" * 129, "a b"])
+async def test_only_a_model_id_is_priced(operator: Operator, model: str) -> None:
+    """What cannot be a model's id gets no price, since every priced model is offered to callers."""
+    status, content = await operator.ask("POST", "/admin/v1/prices", {"model": model, "input": "1", "output": "1"})
+
+    assert (status, content["error"]["param"]) == (400, "model")
+
+
+async def test_a_model_is_priced_under_its_canonical_id(operator: Operator) -> None:
+    """An alias, or an id in other letters, prices the model that it stands for."""
+    for name in ("KNOWN", "known/model", "Known/Model"):
+        _, sheet = await operator.ask("POST", "/admin/v1/prices", {"model": name, "input": "1", "output": "2"})
+    await operator.ask("POST", "/admin/v1/prices", {"model": "new/model", "input": "1", "output": "2"})
+    _, sheet = await operator.ask("POST", "/admin/v1/prices", {"model": "NEW/Model", "input": "3"})
+
+    assert list(sheet["models"]) == ["Known/Model", "new/model"]
+    assert sheet["models"]["new/model"]["input_usd_per_1m"] == "3"
+
+
+async def test_another_method_is_told_which_would_do(operator: Operator) -> None:
+    """A 405 names the methods of the route in `Allow`."""
+    status, _ = await operator.ask("PUT", "/admin/v1/accounts")
+
+    assert status == 405
+    assert operator.sent_headers[b"allow"] == b"GET, POST"
