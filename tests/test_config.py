@@ -72,7 +72,7 @@ def test_the_smallest_configuration_has_every_default() -> None:
 
     server = settings.server
     assert (server.host, server.port) == ("127.0.0.1", 8080)
-    assert (server.keep_alive_s, server.drain_s) == (15.0, 30.0)
+    assert (server.keep_alive_s, server.calls_max, server.drain_s) == (15.0, 5000, 30.0)
     assert (server.header_timeout_s, server.body_timeout_s) == (10.0, 60.0)
     assert (server.default_temperature, server.log_level) == (0.7, "info")
     assert (settings.admin.host, settings.admin.port) == ("127.0.0.1", 8081)

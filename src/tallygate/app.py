@@ -152,6 +152,7 @@ def build(settings: Settings, ledger: EmbeddedLedger, pepper: bytes) -> Gateway:
         render_error=problems.error,
         temperature=settings.server.default_temperature,
         keep_alive_s=settings.server.keep_alive_s,
+        calls_max=settings.server.calls_max,
     )
     catalog = build_catalog(settings, upstreams)
     public = PublicApi(ledger=ledger, keys=ledger, pepper=pepper, catalog=catalog, relay=relay)

@@ -155,3 +155,15 @@ def test_every_command_has_help_and_takes_json(capsys: pytest.CaptureFixture[str
         assert shown.code == 0, command
         assert "--json" in shown.out, command
         assert "--config" in shown.out, command
+
+
+def test_check_warns_of_what_is_no_mistake(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an admin key and without any price, `check` is content and says what will not work."""
+    assert installation.ask("check")["warnings"] == []
+
+    monkeypatch.delenv(ADMIN_VARIABLE)
+    text = installation.config.read_text()
+    installation.config.write_text(text[: text.index("[models")])
+    warnings = installation.ask("check")["warnings"]
+
+    assert [words in warning for words, warning in zip(("admin", "price"), warnings, strict=True)] == [True, True]

@@ -41,6 +41,7 @@ def settings(
             host="127.0.0.1",
             port=0,
             keep_alive_s=keep_alive_s,
+            calls_max=5000,
             drain_s=30.0,
             header_timeout_s=30.0,
             body_timeout_s=30.0,

@@ -32,10 +32,26 @@ def _summarise(settings: Settings) -> dict[str, Any]:
         "store": str(settings.store.path),
         "upstreams": [upstream.name for upstream in settings.upstreams],
         "models": [model.card.id for model in settings.models],
+        "warnings": _warn(settings),
     }
 
 
+def _warn(settings: Settings) -> list[str]:
+    """Return what is no mistake, and yet perhaps not what is wanted."""
+    warnings = []
+    if settings.admin.key is None:
+        warnings.append(
+            "The admin listener stays closed: there is no admin key, so no command works beside a running gateway. "
+            "Set the variable that [admin] key_env names, for the gateway and for the commands."
+        )
+    if not any(model.price for model in settings.models):
+        warnings.append(
+            "No model has a price in this file; callers are offered those only that `tallygate prices set` has priced."
+        )
+    return warnings
+
+
 def _draw(content: dict[str, Any]) -> RenderableType:
-    shown = {name: value for name, value in content.items() if name != "ok"}
+    shown = {name: value for name, value in content.items() if name not in {"ok", "warnings"}}
     rows = [(name, ", ".join(value) if isinstance(value, list) else value) for name, value in shown.items()]
-    return pairs([*rows, ("problems", "none")])
+    return pairs([*rows, *(("warning", text) for text in content["warnings"]), ("problems", "none")])

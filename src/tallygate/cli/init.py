@@ -87,9 +87,10 @@ def _describe(path: Path, store: StoreSettings, *, is_new: bool) -> str:
             f"Keep a copy of {store.pepper_file}: without it, no API key works any more.",
             "",
             "Next:",
-            f"  1. Fill in {path}: upstreams, prices; and set the variables that it names.",
+            f"  1. Fill in {path}: upstreams and prices; and set the variables that it names, among them",
+            "     TALLYGATE_ADMIN_KEY (16 characters or more of your own), here and where you run commands.",
             f"  2. tallygate check{option}",
-            f"  3. tallygate serve{option}",
+            f"  3. tallygate serve{option}, which stays; then, from another terminal:",
             "  4. tallygate accounts create NAME; tallygate credit ACCOUNT 5; tallygate keys create ACCOUNT",
         ]
     )

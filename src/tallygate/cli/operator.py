@@ -192,8 +192,9 @@ def ask_gateway(admin: AdminSettings, why_not_here: str) -> RemoteOperator:
     if admin.key is None:
         raise Failure(
             Exit.STORE_LOCKED,
-            f"{why_not_here}, and no admin key is configured with which to ask it.\n"
-            "Set [admin] key_env, or stop the other process.",
+            f"{why_not_here}, and this command has no admin key with which to ask it.\n"
+            "Set the variable that [admin] key_env names (TALLYGATE_ADMIN_KEY if it names none) to the key of the "
+            "running gateway, or stop that process.",
         )
     try:
         return RemoteOperator(admin.host, admin.port, admin.key.reveal())

@@ -53,7 +53,8 @@ def serve(session: Session, logs: str) -> None:
         if session.as_json:
             print(msgspec.json.encode({"state": state, "base_url": public, "admin_url": admin}).decode(), flush=True)
         else:
-            print(f"Tallygate {tallygate.__version__} listening on {public}, admin on {admin}", flush=True)
+            open_or_not = f"admin on {admin}" if settings.admin.key else "admin closed: no admin key"
+            print(f"Tallygate {tallygate.__version__} listening on {public}, {open_or_not}", flush=True)
 
     try:
         uvloop.run(app.serve(settings, announce))

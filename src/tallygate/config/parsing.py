@@ -131,6 +131,7 @@ def _read_server(root: Table) -> ServerSettings:
         host=host,
         port=port,
         keep_alive_s=table[Server.keep_alive_s],
+        calls_max=table[Server.calls_max],
         drain_s=table[Server.drain_s],
         header_timeout_s=table[Server.header_timeout_s],
         body_timeout_s=table[Server.body_timeout_s],

@@ -46,6 +46,11 @@ class Server(Section):
     keep_alive_s = defaulting(
         kinds.Seconds(3600), 15, "While nothing has come from upstream for so long, a streamed call gets a comment."
     )
+    calls_max = defaulting(
+        kinds.Whole(1, 1_000_000),
+        5000,
+        "How many calls may be under way at a time; one more is told to try again (503).",
+    )
     drain_s = defaulting(
         kinds.Seconds(DAY_S, or_zero=True), 30, "How long calls under way may go on when the gateway is told to stop."
     )

@@ -91,6 +91,7 @@ class ServerSettings:
     host: str
     port: int
     keep_alive_s: float
+    calls_max: int
     drain_s: float
     header_timeout_s: float
     body_timeout_s: float
