@@ -6,7 +6,8 @@ model, money. Nothing reads a body before the key is known to be good, and a bad
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
 
 from tallygate.api.http import Response, Route, read_bearer
 from tallygate.core.errors import Code, Refusal
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from tallygate.core.pricing import Price, Sheet
     from tallygate.ports import ApiKey, KeyStore, Ledger
     from tallygate.relay import Relay, Sink
+
+
+DIGESTS_MAX: Final = 10_000
+"""How many good keys are remembered by their SHA-256, which spares the keyed digest; a bad key is never remembered."""
 
 
 class PublicApi:
@@ -42,6 +47,7 @@ class PublicApi:
         self._pepper = pepper
         self._catalog = catalog
         self._relay = relay
+        self._digests: dict[bytes, bytes] = {}
 
     def routes(self) -> Sequence[Route]:
         """Return the table of routes."""
@@ -96,9 +102,16 @@ class PublicApi:
     def _authenticate(self, request: Request) -> ApiKey:
         """Return the caller's key; raises `Refusal` (401)."""
         token = read_bearer(request)
-        if token is not None and is_well_formed(token):
-            key = self._keys.find_key(key_digest(self._pepper, token))
-            if key is not None:
+        if token is not None:
+            fingerprint = sha256(token).digest()
+            digest = self._digests.get(fingerprint)
+            if digest is None and is_well_formed(token):
+                digest = key_digest(self._pepper, token)
+            key = None if digest is None else self._keys.find_key(digest)
+            if key is not None and digest is not None:
+                if len(self._digests) >= DIGESTS_MAX:
+                    self._digests.clear()
+                self._digests[fingerprint] = digest
                 return key
         raise Refusal(Code.INVALID_API_KEY, "There is no such API key; send yours as Authorization: Bearer tg-….")
 
