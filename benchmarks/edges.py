@@ -33,8 +33,8 @@ from tallygate.core.catalog import Catalog
 from tallygate.core.errors import Refusal
 from tallygate.core.keys import key_digest, mask, mint_api_key
 from tallygate.core.pricing import Price, Sheet, UpstreamRate
+from tallygate.network.bearer import BearerUpstream
 from tallygate.network.client import HttpClient, Timeouts
-from tallygate.network.openai import BearerUpstream
 from tallygate.network.origin import Origin
 from tallygate.network.pool import UpstreamPool
 from tallygate.relay import Relay

@@ -16,9 +16,9 @@ from tallygate.api.admin import AdminApi
 from tallygate.api.problems import PROBLEMS
 from tallygate.api.public import PublicApi
 from tallygate.cli import program
-from tallygate.core import nodes
+from tallygate.core import retry
 from tallygate.core.inference import TABLE
-from tallygate.core.nodes import Failure, judge_status
+from tallygate.core.retry import Failure, judge_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -43,14 +43,14 @@ def inference() -> str:
     return table(("a call that is", "what happens", "becomes", "the money", "the caller sees"), rows)
 
 
-def retry() -> str:
+def retries() -> str:
     """The retry table."""
     samples: tuple[tuple[str, Failure], ...] = (
-        ("cannot be reached", nodes.UNREACHED),
-        ("all our connections to it are busy", nodes.BUSY),
-        ("reset on a reused connection, no byte came", nodes.LOST_ON_REUSE),
-        ("connection lost before the first byte", nodes.LOST),
-        ("no first byte in time", nodes.SILENT),
+        ("cannot be reached", retry.UNREACHED),
+        ("all our connections to it are busy", retry.BUSY),
+        ("reset on a reused connection, no byte came", retry.LOST_ON_REUSE),
+        ("connection lost before the first byte", retry.LOST),
+        ("no first byte in time", retry.SILENT),
         *_statuses(),
     )
     rows = (
@@ -123,7 +123,7 @@ def _commands(group: click.Command, prefix: str) -> Iterator[tuple[str, str]]:
 
 SECTIONS: dict[str, Callable[[], str]] = {
     "inference": inference,
-    "retry": retry,
+    "retry": retries,
     "errors": errors,
     "public routes": public_routes,
     "admin routes": admin_routes,

@@ -29,9 +29,9 @@ from tallygate.core import ids
 from tallygate.core.catalog import Catalog
 from tallygate.core.pricing import reconciled
 from tallygate.core.signing import RequestTimestamps
+from tallygate.network.bearer import BearerUpstream
 from tallygate.network.client import HttpClient
 from tallygate.network.gonka import GonkaUpstream
-from tallygate.network.openai import BearerUpstream
 from tallygate.network.pool import UpstreamPool
 from tallygate.relay import Relay
 from tallygate.secretfile import read_or_make_secret, read_secret

@@ -176,7 +176,7 @@ class Target(Protocol):
         """Take this place out of the choice: `report(out_for_s=…)`, None marks it well."""
 
     async def send(self, body: bytes, *, fresh: bool = False) -> Answer:
-        """Send one attempt; raises `core.nodes.SendingError`, as does reading its answer."""
+        """Send one attempt; raises `core.retry.SendingError`, as does reading its answer."""
 
 
 class Upstream(Protocol):

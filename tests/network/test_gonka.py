@@ -12,8 +12,8 @@ from ecdsa import SECP256k1, VerifyingKey  # type: ignore[import-untyped]
 from ecdsa.util import sigdecode_string  # type: ignore[import-untyped]
 
 from tallygate.config import GonkaAccess, NodeSettings, UpstreamSettings
-from tallygate.core.nodes import INFINITY_S, SendingError
 from tallygate.core.pricing import UpstreamRate
+from tallygate.core.retry import INFINITY_S, SendingError
 from tallygate.core.signing import RequestTimestamps, Scheme, SigningKey
 from tallygate.network.gonka import GonkaUpstream
 from tallygate.network.origin import Origin

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from tallygate.core import nodes
-from tallygate.core.nodes import Failure, SendingError
+from tallygate.core import retry
+from tallygate.core.retry import Failure, SendingError
 from tallygate.network import connection_errors as errors
 from tallygate.network.client import HttpClient, Timeouts
 from tallygate.network.origin import Origin
@@ -26,19 +26,19 @@ def lost(*, reused: bool, any_byte: bool) -> errors.ConnectionLostError:
 @pytest.mark.parametrize(
     ("error", "failure"),
     [
-        (errors.ConnectError("x"), nodes.UNREACHED),
-        (errors.ConnectTimeoutError("x"), nodes.UNREACHED),
-        (lost(reused=True, any_byte=False), nodes.LOST_ON_REUSE),
-        (lost(reused=True, any_byte=True), nodes.LOST),
-        (lost(reused=False, any_byte=False), nodes.LOST),
-        (lost(reused=False, any_byte=True), nodes.LOST),
-        (errors.FirstByteTimeoutError("x"), nodes.SILENT),
-        (errors.IdleTimeoutError("x"), nodes.SILENT),
-        (errors.TotalTimeoutError("x"), nodes.SILENT),
-        (errors.MalformedAnswerError("x"), nodes.GARBLED),
-        (errors.AnswerTooLargeError("x"), nodes.GARBLED),
-        (errors.AnswerAbandonedError("x"), nodes.GARBLED),
-        (errors.ClientClosedError("x"), nodes.GARBLED),
+        (errors.ConnectError("x"), retry.UNREACHED),
+        (errors.ConnectTimeoutError("x"), retry.UNREACHED),
+        (lost(reused=True, any_byte=False), retry.LOST_ON_REUSE),
+        (lost(reused=True, any_byte=True), retry.LOST),
+        (lost(reused=False, any_byte=False), retry.LOST),
+        (lost(reused=False, any_byte=True), retry.LOST),
+        (errors.FirstByteTimeoutError("x"), retry.SILENT),
+        (errors.IdleTimeoutError("x"), retry.SILENT),
+        (errors.TotalTimeoutError("x"), retry.SILENT),
+        (errors.MalformedAnswerError("x"), retry.GARBLED),
+        (errors.AnswerTooLargeError("x"), retry.GARBLED),
+        (errors.AnswerAbandonedError("x"), retry.GARBLED),
+        (errors.ClientClosedError("x"), retry.GARBLED),
     ],
 )
 def test_judge(error: errors.UpstreamConnectionError, failure: Failure) -> None:
@@ -83,17 +83,17 @@ async def test_refused() -> None:
     async with client() as http:
         with pytest.raises(SendingError) as caught:
             await send(http, Origin("http", "127.0.0.1", port), b"/", b"", b"", fresh=False)
-        assert caught.value.failure is nodes.UNREACHED
+        assert caught.value.failure is retry.UNREACHED
 
 
 @pytest.mark.parametrize(
     ("sent", "failure"),
     [
-        (b"", nodes.LOST),
-        (b"HTTP/1.1 200", nodes.LOST),
-        (HEAD + b"cut", nodes.LOST),
-        (b"\x15\x03\x01 not HTTP\r\n\r\n", nodes.GARBLED),
-        (answer(b"x" * 101), nodes.GARBLED),
+        (b"", retry.LOST),
+        (b"HTTP/1.1 200", retry.LOST),
+        (HEAD + b"cut", retry.LOST),
+        (b"\x15\x03\x01 not HTTP\r\n\r\n", retry.GARBLED),
+        (answer(b"x" * 101), retry.GARBLED),
     ],
 )
 async def test_broken_answer(sent: bytes, failure: Failure) -> None:
@@ -117,7 +117,7 @@ async def test_silence(sent: bytes) -> None:
         await peer.gone()
 
     async with serve(script) as server, client(HASTY) as http:
-        assert await failure_of(http, server) is nodes.SILENT
+        assert await failure_of(http, server) is retry.SILENT
 
 
 async def test_reused_connection() -> None:
@@ -130,7 +130,7 @@ async def test_reused_connection() -> None:
 
     async with serve(once) as server, client() as http:
         await (await post(http, server)).read_all(2)
-        assert await failure_of(http, server) is nodes.LOST_ON_REUSE
+        assert await failure_of(http, server) is retry.LOST_ON_REUSE
         await (await post(http, server)).read_all(2)
         await (await post(http, server, fresh=True)).read_all(2)
         assert server.accepted == 3

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tallygate.core.nodes import INFINITY_S
 from tallygate.core.pricing import UpstreamRate
+from tallygate.core.retry import INFINITY_S
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from tallygate.ports import Target, Upstream
 
@@ -74,10 +74,6 @@ class UpstreamPool:
     def serves(self, model: str) -> bool:
         """Return whether any upstream takes a model."""
         return any(names is None or model.lower() in names for names in self._named)
-
-    def models(self) -> Iterable[str]:
-        """Return the ids that upstreams name."""
-        return {ours: None for upstream in self._upstreams for ours in upstream.models or ()}
 
     def targets(self, model: str) -> Sequence[tuple[Target, str]]:
         """Return the places to try for a model, best first, each with the model's name there."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from tallygate.core import nodes
-from tallygate.core.nodes import Failure, SendingError
+from tallygate.core import retry
+from tallygate.core.retry import Failure, SendingError
 from tallygate.network.connection_errors import (
     ConnectionLostError,
     FirstByteTimeoutError,
@@ -103,14 +103,14 @@ async def send(
 def judge(error: UpstreamConnectionError) -> Failure:
     """Return the retry table's row for a failure below HTTP."""
     if isinstance(error, NoFreeConnectionError):
-        return nodes.BUSY
+        return retry.BUSY
     if not error.request_sent:
-        return nodes.UNREACHED
+        return retry.UNREACHED
     if isinstance(error, ConnectionLostError):
-        return nodes.LOST_ON_REUSE if error.reused and not error.any_byte else nodes.LOST
+        return retry.LOST_ON_REUSE if error.reused and not error.any_byte else retry.LOST
     if isinstance(error, (FirstByteTimeoutError, TotalTimeoutError, IdleTimeoutError)):
-        return nodes.SILENT
-    return nodes.GARBLED
+        return retry.SILENT
+    return retry.GARBLED
 
 
 def _reference(headers: Mapping[str, str]) -> str | None:

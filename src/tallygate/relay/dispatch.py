@@ -13,7 +13,7 @@ import structlog
 
 from tallygate.core.inference import Event, Inference
 from tallygate.core.ledger.records import Hold, Sending, SendingEnd
-from tallygate.core.nodes import LOST, Failure, Retry, SendingError, judge_status
+from tallygate.core.retry import LOST, Failure, Retry, SendingError, judge_status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,7 +21,7 @@ from tallygate.core.inference import Event, Inference, Money, State
 from tallygate.core.ledger.entry import Flag
 from tallygate.core.ledger.records import HoldRequest, SendingEnd
 from tallygate.core.money import format_usd
-from tallygate.core.nodes import GARBLED, LOST, UNUSABLE, Failure, SendingError, refusal_of
+from tallygate.core.retry import GARBLED, LOST, UNUSABLE, Failure, SendingError, refusal_of
 from tallygate.core.sse import EventParser, EventTooLargeError
 from tallygate.core.streaming import Relayed
 from tallygate.core.usage import Tally

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallygate.core import nodes
+from tallygate.core import retry
 from tallygate.core.errors import Code
-from tallygate.core.nodes import INFINITY_S, Failure, Retry, judge_status, refusal_of, retry_after, upstream_message
+from tallygate.core.retry import INFINITY_S, Failure, Retry, judge_status, refusal_of, retry_after
 
 SIGNED, BEARER = True, False
 SECRET = "zebra7f3a"
@@ -102,19 +102,19 @@ def test_node_of_another_era() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "retry", "code", "charged"),
+    ("failure", "again", "code", "charged"),
     [
-        (nodes.UNREACHED, Retry.NODE, Code.NETWORK_UNAVAILABLE, False),
-        (nodes.LOST_ON_REUSE, Retry.FRESH, Code.UPSTREAM_ERROR, True),
-        (nodes.LOST, Retry.RISKY, Code.UPSTREAM_ERROR, True),
-        (nodes.SILENT, Retry.RISKY, Code.UPSTREAM_TIMEOUT, True),
-        (nodes.GARBLED, Retry.NEVER, Code.UPSTREAM_ERROR, True),
-        (nodes.UNUSABLE, Retry.NEVER, Code.UPSTREAM_ERROR, True),
+        (retry.UNREACHED, Retry.NODE, Code.NETWORK_UNAVAILABLE, False),
+        (retry.LOST_ON_REUSE, Retry.FRESH, Code.UPSTREAM_ERROR, True),
+        (retry.LOST, Retry.RISKY, Code.UPSTREAM_ERROR, True),
+        (retry.SILENT, Retry.RISKY, Code.UPSTREAM_TIMEOUT, True),
+        (retry.GARBLED, Retry.NEVER, Code.UPSTREAM_ERROR, True),
+        (retry.UNUSABLE, Retry.NEVER, Code.UPSTREAM_ERROR, True),
     ],
 )
-def test_row_below_http(failure: Failure, retry: Retry, code: Code, charged: bool) -> None:
+def test_row_below_http(failure: Failure, again: Retry, code: Code, charged: bool) -> None:
     """What fails below HTTP is free only if nothing was sent, and tried again at most once if something was."""
-    assert (failure.retry, failure.code, failure.charged) == (retry, code, charged)
+    assert (failure.retry, failure.code, failure.charged) == (again, code, charged)
 
 
 @given(st.integers(100, 599), st.booleans(), st.text(max_size=30))
@@ -218,7 +218,7 @@ def test_retry_after_is_passed_on(status: int) -> None:
 )
 def test_upstream_message(body: bytes, expected: str) -> None:
     """An error body's words are found in either form, on one line, at most 500 characters, whatever the body is."""
-    assert upstream_message(body) == expected
+    assert (judge_status(413, {}, body, signed=False).message or "") == expected
 
 
 @given(st.integers(100, 599), st.binary(max_size=80), st.booleans())

@@ -107,11 +107,6 @@ def judge_status(status: int, headers: Mapping[str, str], body: bytes, *, signed
     return _broken(detail, signed=signed)
 
 
-def upstream_message(body: bytes) -> str:
-    """Return what an error body says: nodes write `{"error": text}`, gateways `{"error": {"message": text}}`."""
-    return _text_of(_error_of(body), body)
-
-
 def retry_after(headers: Mapping[str, str]) -> int | None:
     """Return an upstream's `Retry-After` in whole seconds, kept between 1 and 120."""
     value = headers.get("retry-after", "")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tallygate.config import BearerAccess, Secret, UpstreamSettings
-from tallygate.core import nodes
-from tallygate.core.nodes import SendingError
+from tallygate.core import retry
 from tallygate.core.pricing import UpstreamRate
-from tallygate.network.openai import BearerUpstream
+from tallygate.core.retry import SendingError
+from tallygate.network.bearer import BearerUpstream
 from tallygate.network.origin import Origin
 from tallygate.network.pool import UpstreamPool
 from tests.network.scripted_server import PATIENT, Peer, Script, answer, client, serve
@@ -111,7 +111,7 @@ async def test_two_tries() -> None:
         up.report(out_for_s=5)
         assert (up.is_out, up.is_out_for_good) == (True, False)
         assert len(pool.targets("m")) == 2
-        up.report(out_for_s=nodes.INFINITY_S)
+        up.report(out_for_s=retry.INFINITY_S)
         assert up.is_out_for_good
         up.report(out_for_s=None)
         assert len(pool.targets("m")) == 4
