@@ -1,0 +1,68 @@
+"""Settings of the money, each as a running gateway carries it out."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from tallygate.core.ledger import entry as e
+from tallygate.core.ledger.entry import Flag
+from tests.gateway.processes import Installation, installed, served
+from tests.relay.world import charged
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def set_in(installation: Installation, after: str, line: str) -> None:
+    """Add a line to the configuration, behind another."""
+    text = installation.config.read_text()
+    assert text.count(after) == 1
+    installation.config.write_text(text.replace(after, f"{after}\n{line}"))
+
+
+async def test_after_crash_may_charge_the_prompt(tmp_path: Path) -> None:
+    """With `after_crash = "charge_prompt"`, a call that a kill cut off is charged for its prompt, below its hold."""
+    async with installed(tmp_path) as installation:
+        set_in(installation, 'url = "sqlite:data/tallygate.db"', 'after_crash = "charge_prompt"')
+        async with served(installation) as gateway:
+            installation.order("stall_stream", after_frames=2)
+            caller = await gateway.send(stream=True)
+            await caller.head()
+            await caller.frames(2)
+            assert await gateway.end(signal.SIGKILL) == -signal.SIGKILL
+        installation.clear_faults()
+        async with served(installation) as gateway:
+            (hold,), (expired,) = installation.entries(e.HOLD), installation.entries(e.EXPIRE)
+            assert 0 < charged(expired) < sum(amount for _, _, amount in hold.postings if amount > 0)
+            assert expired.flags == Flag.ESTIMATED | Flag.CHARGED_AFTER_CRASH
+            assert (await gateway.admin("POST", "verify"))["clean"]
+
+
+async def test_a_hold_need_not_wait_for_the_disk(tmp_path: Path) -> None:
+    """With `hold_durability = "async"`, calls are served and settled as ever, and the books are clean."""
+    async with installed(tmp_path) as installation:
+        set_in(installation, 'url = "sqlite:data/tallygate.db"', 'hold_durability = "async"')
+        async with served(installation) as gateway:
+            answers = [await gateway.chat(stream=stream) for stream in (True, False)]
+
+            assert [answer.status for answer in answers] == [200, 200]
+            assert len(installation.entries(e.HOLD)) == len(installation.entries(e.SETTLE)) == 2
+            assert (await gateway.admin("POST", "verify"))["clean"]
+
+
+async def test_out_of_money_may_be_told_as_429(tmp_path: Path) -> None:
+    """With `insufficient_balance_status = 429`, type and code are OpenAI's `insufficient_quota`, not to be retried."""
+    async with installed(tmp_path) as installation:
+        set_in(installation, 'output_usd_per_1m = "1.411"', 'usd_per_call = "10"')
+        set_in(installation, 'url = "sqlite:data/tallygate.db"', "[billing]\ninsufficient_balance_status = 429")
+        async with served(installation) as gateway:
+            answer = await gateway.chat()
+
+            assert (answer.status, answer.json()["error"]["type"], answer.code) == (
+                429,
+                "insufficient_quota",
+                "insufficient_quota",
+            )
+            assert answer.headers["x-should-retry"] == "false"
+            assert installation.entries(e.HOLD) == []
