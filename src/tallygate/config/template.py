@@ -45,7 +45,7 @@ kind = "openai"
 base_url = "https://api.openbroker.gonka.gg/v1"
 api_key_env = "OPENBROKER_API_KEY"
 #api_key_file = "secrets/openbroker.key"
-#models = {"Qwen/Qwen3-235B-A22B-Instruct-2507-FP8" = "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8"}   # "*": all, as named
+#models = {"MiniMaxAI/MiniMax-M2.7" = "MiniMaxAI/MiniMax-M2.7"}   # "*": all, as named
 #priority = 0
 #weight = 1                   # its share among upstreams of the same priority
 #bills_to_end = false         # whether it bills to the end when the caller has left
@@ -71,7 +71,7 @@ cost = {unit = "ngonka", input = 1, output = 1, per_attempt = 1000}
 #nodes = [{url = "http://node1.example:8000", address = "gonka186gp7g350a5zp9mvag3xr8jfmhahejwlk9fmdx"}]
 
 # The models that callers may ask for. Prices are in dollars; write them as texts, so that they are exact.
-[models."Qwen/Qwen3-235B-A22B-Instruct-2507-FP8"]
+[models."MiniMaxAI/MiniMax-M2.7"]
 aliases = ["qwen3-235b"]
 context_length = 262144
 max_output_tokens = 4096
