@@ -72,8 +72,8 @@ cost = {unit = "ngonka", input = 1, output = 1, per_attempt = 1000}
 
 # The models that callers may ask for. Prices are in dollars; write them as texts, so that they are exact.
 [models."MiniMaxAI/MiniMax-M2.7"]
-aliases = ["qwen3-235b"]
-context_length = 262144
+aliases = ["minimax-m2.7"]
+#context_length = 131072      # prompt and answer together, where you know it
 max_output_tokens = 4096
 #default_max_tokens = 4096    # when a caller sets no limit; money for so many is set aside
 #template_tokens = 64         # what the chat template adds to a prompt, at most
