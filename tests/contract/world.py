@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.records import Account, Hold, Written
-    from tallygate.storage.journal import Contents, Journal, KeyRow, NewAccount
+    from tallygate.storage.journal import Contents, Journal, Row
 
 WRITER = bytes(range(16))
 USD = 10**12
@@ -108,7 +108,7 @@ class Flaky:
         """Open the journal."""
         return self._journal.open()
 
-    def write(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
+    def write(self, entries: Sequence[Written], rows: Sequence[Row], time_ns: int) -> None:
         """Write, or fail."""
         self.writes += 1
         if self.fails_at == "write":

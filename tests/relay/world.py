@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tallygate.config import UpstreamSettings
     from tallygate.core.ledger.records import Account, Written
     from tallygate.devnet.server import Application, Exchange, Reply, Request
-    from tallygate.storage.journal import KeyRow, NewAccount
+    from tallygate.storage.journal import Row
 
 MODEL = "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8"
 PRICE = Price(353, 1411)
@@ -68,7 +68,7 @@ class StageJournal(MemoryJournal):
         """Let commits become durable again."""
         self._open.set()
 
-    def write(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
+    def write(self, entries: Sequence[Written], rows: Sequence[Row], time_ns: int) -> None:
         """Write a batch, unless the disk is broken."""
         if self.broken:
             raise StoreUnavailableError("the disk is full")

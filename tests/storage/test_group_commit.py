@@ -11,7 +11,7 @@ from tallygate.core.errors import StoreUnavailableError
 from tallygate.core.ledger.entry import Entry
 from tallygate.core.ledger.records import Written
 from tallygate.storage.group_commit import GroupCommit
-from tallygate.storage.journal import KeyRow, NewAccount
+from tallygate.storage.journal import NewAccount, Row
 
 
 class SlowDisk:
@@ -19,7 +19,7 @@ class SlowDisk:
 
     def __init__(self, *, free: bool = False) -> None:
         self.batches: list[list[str]] = []
-        self.rows: list[NewAccount | KeyRow] = []
+        self.rows: list[Row] = []
         self.flushed = 0
         self.refuses: Exception | None = None
         self.fails: Exception | None = None
@@ -27,7 +27,7 @@ class SlowDisk:
         self._permits = threading.Semaphore(0)
         self._at_work = threading.Lock()
 
-    def write(self, entries: list[Written], rows: list[NewAccount | KeyRow]) -> None:
+    def write(self, entries: list[Written], rows: list[Row]) -> None:
         """Take a batch; never while another is flushed."""
         assert self._at_work.acquire(blocking=False)
         self._at_work.release()
@@ -84,6 +84,22 @@ async def test_entries_of_one_turn_are_one_batch() -> None:
 
     assert disk.batches == [["a", "b"]]
     assert disk.rows == [NewAccount("x", "Ann", 1)]
+    await queue.close()
+
+
+async def test_rows_become_durable_without_any_entry() -> None:
+    """What is not part of the books can be committed by itself, and is waited for like an entry."""
+    disk = SlowDisk()
+    queue = GroupCommit(disk.write, disk.flush)
+    queue.append(None, NewAccount("x", "Ann", 1))
+    await turn()
+    queue.append(None, NewAccount("y", "Bob", 2))
+    waiter = queue.durable()
+    disk.release(2)
+    await waiter
+
+    assert disk.batches == [[], []]
+    assert [row.id for row in disk.rows if isinstance(row, NewAccount)] == ["x", "y"]
     await queue.close()
 
 

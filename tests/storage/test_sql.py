@@ -9,8 +9,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-import tallygate.storage.sqlite
-from tallygate.storage.sql import QUERIES, SCHEMA
+import tallygate.storage
+from tallygate.storage.sql import MIGRATIONS, QUERIES, SCHEMA
+from tallygate.storage.sqlite import APPLICATION_ID, SCHEMA_VERSION, SqliteJournal
 
 
 @pytest.fixture
@@ -30,9 +31,10 @@ def test_query_fits_the_schema(db: apsw.Connection, name: str) -> None:
 
 def test_every_query_is_used_and_every_used_one_is_there() -> None:
     """No query lies unused, and none is missing."""
-    tree = ast.parse(Path(tallygate.storage.sqlite.__file__).read_text())
+    trees = [ast.parse(file.read_text()) for file in Path(tallygate.storage.__path__[0]).glob("*.py")]
     used = {
         node.slice.value
+        for tree in trees
         for node in ast.walk(tree)
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "QUERIES"
         if isinstance(node.slice, ast.Constant)
@@ -47,10 +49,37 @@ def test_every_table_is_strict(db: apsw.Connection) -> None:
         db.execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'")
     )
 
-    assert {name for name, _ in tables} == {"installation", "batches", "entries", "accounts", "open_holds", "keys"}
+    kept = {"accounts", "open_holds", "keys", "idempotency", "events"}
+    assert {name for name, _ in tables} == {"installation", "batches", "entries", *kept}
     assert all(strict for _, strict in tables)
     with pytest.raises(apsw.ConstraintError, match="REAL"):
         db.execute("INSERT INTO accounts VALUES ('a', 'Ann', 1, 9223372036854775807 + 1, 0, 0)")
+
+
+def test_older_store_becomes_like_a_new_one(tmp_path: Path) -> None:
+    """A store of version 1 is brought up to date when it is opened, and has then what a new one has."""
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    first_schema = SCHEMA
+    for script in MIGRATIONS.values():
+        for statement in re.findall(r"^CREATE .*?;$", script, re.MULTILINE | re.DOTALL):
+            assert statement in first_schema
+            first_schema = first_schema.replace(statement, "")
+    db = apsw.Connection(str(old))
+    db.execute(first_schema)
+    db.execute("INSERT INTO installation VALUES (1, zeroblob(16), 3, 0, zeroblob(32))")
+    db.pragma("application_id", APPLICATION_ID)
+    db.pragma("user_version", 1)
+    db.close()
+    for path in (old, new):
+        SqliteJournal(path, bytes(16)).close()
+
+    shapes = []
+    for path in (old, new):
+        db = apsw.Connection(str(path))
+        assert db.pragma("user_version") == SCHEMA_VERSION == max(MIGRATIONS)
+        shapes.append(sorted(db.execute("SELECT type, name, sql FROM sqlite_schema")))
+        db.close()
+    assert shapes[0] == shapes[1]
 
 
 def test_no_amount_is_summed_in_sql() -> None:

@@ -13,7 +13,14 @@ from tallygate.core.keys import key_digest, mint_api_key
 from tallygate.core.ledger.books import Books
 from tallygate.ports import ApiKey
 from tallygate.storage.journal import KeyRow
-from tallygate.storage.sqlite import APPLICATION_ID, NotAStoreError, SqliteJournal, StoreLockedError, audit_file
+from tallygate.storage.sqlite import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    NotAStoreError,
+    SqliteJournal,
+    StoreLockedError,
+    audit_file,
+)
 from tests.contract.world import FIRST, RATE, USD, WRITER, Machine, SqliteStore, end, fund, request, serve, usage
 
 if TYPE_CHECKING:
@@ -120,7 +127,7 @@ def make_newer(path: Path) -> None:
     """Write a store of a version to come."""
     SqliteJournal(path, WRITER).close()
     db = apsw.Connection(str(path))
-    db.pragma("user_version", 2)
+    db.pragma("user_version", SCHEMA_VERSION + 1)
     db.close()
 
 

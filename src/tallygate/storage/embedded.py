@@ -14,6 +14,7 @@ from tallygate.core.errors import InvariantBrokenError, StoreUnavailableError
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.entry import decode_entry, entry_id
 from tallygate.core.ledger.records import Account, Deposit, Hold, HoldRequest, Sending, SendingEnd, Settlement
+from tallygate.core.ledger.restoring import restore_hold
 from tallygate.core.pricing import Sheet
 from tallygate.core.usage import charged_after_crash
 from tallygate.ports import ApiKey, UnknownKeyError
@@ -229,4 +230,4 @@ class EmbeddedLedger:
             amount = next(amount for _, name, amount in entry.postings if name.endswith("/available"))
             books.deposits[entry.account or "", entry.reference] = (entry_id(raw), amount)
         for raws in contents.open_holds:
-            books.restore_hold([(entry_id(raw), decode_entry(raw)) for raw in raws])
+            restore_hold(books, [(entry_id(raw), decode_entry(raw)) for raw in raws])

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tallygate.core.ledger.records import Written
-    from tallygate.storage.journal import KeyRow, NewAccount
+    from tallygate.storage.journal import Row
 
 
 class _Batch(NamedTuple):
     entries: list[Written]
-    rows: list[NewAccount | KeyRow]
+    rows: list[Row]
     waiters: list[asyncio.Future[None]]
 
 
@@ -37,9 +37,7 @@ class GroupCommit:
         flush: Waits until that batch is durable; called from a thread of its own. The two alternate.
     """
 
-    def __init__(
-        self, write: Callable[[list[Written], list[NewAccount | KeyRow]], None], flush: Callable[[], None]
-    ) -> None:
+    def __init__(self, write: Callable[[list[Written], list[Row]], None], flush: Callable[[], None]) -> None:
         self._write = write
         self._flush = flush
         self._loop = asyncio.get_running_loop()
@@ -66,16 +64,16 @@ class GroupCommit:
         if self._failure is not None or self._closed:
             raise StoreUnavailableError(self.failure)
 
-    def append(self, written: Written, row: NewAccount | KeyRow | None = None) -> None:
-        """Take an entry, and a row that becomes durable with it.
+    def append(self, written: Written | None, *rows: Row) -> None:
+        """Take an entry, and rows that become durable with it; or rows alone.
 
         Raises:
             StoreUnavailableError: An earlier commit failed, or the store is closed.
         """
         self.check()
-        self._gathering.entries.append(written)
-        if row is not None:
-            self._gathering.rows.append(row)
+        if written is not None:
+            self._gathering.entries.append(written)
+        self._gathering.rows.extend(rows)
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._dispatch)
@@ -85,7 +83,7 @@ class GroupCommit:
         waiter = self._loop.create_future()
         if self._failure is not None:
             waiter.set_exception(StoreUnavailableError(self._failure))
-        elif self._gathering.entries:
+        elif self._gathering.entries or self._gathering.rows:
             self._gathering.waiters.append(waiter)
         elif self._committing is not None:
             self._committing.waiters.append(waiter)
@@ -129,7 +127,7 @@ class GroupCommit:
             _wake(batch.waiters + self._gathering.waiters, failure)
             return
         _wake(batch.waiters, None)
-        if self._gathering.entries:
+        if self._gathering.entries or self._gathering.rows:
             self._dispatch()
         else:
             self._scheduled = False

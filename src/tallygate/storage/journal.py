@@ -38,6 +38,10 @@ class KeyRow(NamedTuple):
     digest: bytes
 
 
+Row = NewAccount | KeyRow
+"""What becomes durable in one commit with the entries that it belongs to, but is not part of the books."""
+
+
 class StoredAccount(NamedTuple):
     """An account as the store has it, in pico-dollars."""
 
@@ -67,7 +71,7 @@ class Journal(Protocol):
     def open(self) -> Contents:
         """Begin a new epoch, durably, and return what is there."""
 
-    def write(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
+    def write(self, entries: Sequence[Written], rows: Sequence[Row], time_ns: int) -> None:
         """Take one batch, with the rows beside it, without waiting for the disk; `flush` follows.
 
         Raises:

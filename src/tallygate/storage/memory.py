@@ -11,7 +11,7 @@ from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.audit import Audit, Report
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
-from tallygate.storage.journal import Contents, KeyRow, NewAccount, StoredAccount, places_of, seal
+from tallygate.storage.journal import Contents, KeyRow, NewAccount, Row, StoredAccount, places_of, seal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ class MemoryJournal:
             ],
         )
 
-    def write(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
+    def write(self, entries: Sequence[Written], rows: Sequence[Row], time_ns: int) -> None:
         """Keep one batch, or nothing of it; after the first failure, nothing ever."""
         if self._broken is not None:
             raise StoreUnavailableError(self._broken)
@@ -72,14 +72,12 @@ class MemoryJournal:
             raise
         disk = self._disk
         with disk.lock:
-            header = seal(entries, disk.writer, disk.epoch, len(disk.batches) + 1, disk.head, time_ns)
-            disk.head = header_hash(header)
-            disk.batches.append((header, [written.raw for written in entries]))
+            if entries:  # there is no empty batch
+                header = seal(entries, disk.writer, disk.epoch, len(disk.batches) + 1, disk.head, time_ns)
+                disk.head = header_hash(header)
+                disk.batches.append((header, [written.raw for written in entries]))
             for row in rows:
-                if isinstance(row, NewAccount):
-                    disk.accounts[row.id] = StoredAccount(row.id, row.name, row.created_ns, 0, 0, 0)
-                else:
-                    disk.keys[row.key.id] = row
+                self._put_row(row)
             for written in entries:
                 disk.places.update(places_of(written.entry))
                 self._keep_state(written.entry)
@@ -111,6 +109,14 @@ class MemoryJournal:
         opened = disk.open_holds | {w.entry.inference for w in entries if w.entry.kind == e.HOLD}
         if any(w.entry.kind in e.ENDINGS and w.entry.inference not in opened for w in entries):
             raise StoreUnavailableError("an ending has no open hold in the store")
+
+    def _put_row(self, row: Row) -> None:
+        disk = self._disk
+        match row:
+            case NewAccount():
+                disk.accounts[row.id] = StoredAccount(row.id, row.name, row.created_ns, 0, 0, 0)
+            case KeyRow():
+                disk.keys[row.key.id] = row
 
     def _keep_state(self, entry: e.Entry) -> None:
         disk = self._disk

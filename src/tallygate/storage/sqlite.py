@@ -21,8 +21,8 @@ from tallygate.core.ledger.audit import Audit, Report
 from tallygate.core.ledger.batch import GENESIS, MalformedHeaderError, decode_header, header_hash
 from tallygate.core.ledger.entry import decode_entry
 from tallygate.ports import ApiKey
-from tallygate.storage.journal import Contents, KeyRow, NewAccount, NotAStoreError, StoredAccount, seal, slot_of
-from tallygate.storage.sql import QUERIES, SCHEMA
+from tallygate.storage.journal import Contents, KeyRow, NewAccount, NotAStoreError, Row, StoredAccount, seal, slot_of
+from tallygate.storage.sql import MIGRATIONS, QUERIES, SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NotAStoreError", "SqliteJournal", "StoreLockedError", "audit_file"]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x54616C79
 """`Taly` in ASCII: lets `file` and us recognise a store."""
 
@@ -91,16 +91,22 @@ class SqliteJournal:
                 open_holds=self._open_holds(),
             )
 
-    def write(self, entries: Sequence[Written], rows: Sequence[NewAccount | KeyRow], time_ns: int) -> None:
+    def write(self, entries: Sequence[Written], rows: Sequence[Row], time_ns: int) -> None:
         """Write one batch into a transaction; the pages stay in memory until `flush`."""
         if self._broken is not None:
             raise StoreUnavailableError(self._broken)
-        sequence = self._sequence + 1
-        header = seal(entries, self._writer, self._epoch, sequence, self._head, time_ns)
-        head = header_hash(header)
+        sequence, head, header = self._sequence, self._head, None
+        if entries:  # there is no empty batch
+            sequence += 1
+            header = seal(entries, self._writer, self._epoch, sequence, head, time_ns)
+            head = header_hash(header)
         with self._breaking():
             self._db.execute("BEGIN IMMEDIATE")
-            self._write(header, head, sequence, entries, rows)
+            self._advance(sequence, head)
+            for row in rows:
+                self._put_row(row)
+            if header is not None:
+                self._append(sequence, header, entries)
         self._sequence, self._head = sequence, head
 
     def flush(self) -> None:
@@ -130,6 +136,7 @@ class SqliteJournal:
             ((objects,),) = db.execute(QUERIES["count_objects"])
             if not objects and not db.pragma("application_id"):
                 self._create(db)
+            _migrate(db)
             _check_version(db, self._path)
             for pragma in _PRAGMAS:
                 db.execute(pragma)
@@ -142,29 +149,24 @@ class SqliteJournal:
             db.pragma("application_id", APPLICATION_ID)
             db.pragma("user_version", SCHEMA_VERSION)
 
-    def _write(
-        self,
-        header: bytes,
-        head: bytes,
-        sequence: int,
-        entries: Sequence[Written],
-        rows: Sequence[NewAccount | KeyRow],
-    ) -> None:
-        db = self._db
+    def _advance(self, sequence: int, head: bytes) -> None:
+        """Move the store's own head on, which only the process of the current epoch can."""
         fence = {"sequence": sequence, "head": head, "writer": self._writer, "epoch": self._epoch}
-        db.execute(QUERIES["advance"], fence)
-        if db.changes() != 1:
+        self._db.execute(QUERIES["advance"], fence)
+        if self._db.changes() != 1:
             raise FencedError(f"epoch {self._epoch} is over: another process has taken the store")
+
+    def _put_row(self, row: Row) -> None:
+        match row:
+            case NewAccount():
+                self._db.execute(QUERIES["open_account"], row)
+            case KeyRow(key, digest):
+                columns = (key.id, key.account, key.name, digest, key.masked, key.created_ns, key.revoked_ns)
+                self._db.execute(QUERIES["put_key"], columns)
+
+    def _append(self, sequence: int, header: bytes, entries: Sequence[Written]) -> None:
+        db = self._db
         db.execute(QUERIES["append_batch"], {"sequence": sequence, "header": header})
-        for row in rows:
-            if isinstance(row, NewAccount):
-                db.execute(QUERIES["open_account"], row)
-            else:
-                key = row.key
-                db.execute(
-                    QUERIES["put_key"],
-                    (key.id, key.account, key.name, row.digest, key.masked, key.created_ns, key.revoked_ns),
-                )
         db.executemany(
             QUERIES["append_entry"], [_entry_row(sequence, written.raw, written.entry) for written in entries]
         )
@@ -224,6 +226,17 @@ class SqliteJournal:
         with contextlib.suppress(apsw.Error):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+
+def _migrate(db: apsw.Connection) -> None:
+    """Bring an older store up to date, version by version, each step whole or not at all."""
+    if db.pragma("application_id") != APPLICATION_ID:
+        return
+    for version, script in MIGRATIONS.items():
+        if db.pragma("user_version") == version - 1:
+            with db:
+                db.execute(script)
+                db.pragma("user_version", version)
 
 
 def lock_store(path: Path) -> filelock.BaseFileLock:

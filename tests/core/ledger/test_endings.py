@@ -10,6 +10,7 @@ from tallygate.core.errors import InvariantBrokenError
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.records import Account, Sending, SendingEnd
+from tallygate.core.ledger.restoring import restore_hold
 from tallygate.core.pricing import BILL_NGONKA_MAX, Cost, Price, Sheet, revised
 from tests.core.ledger.world import (
     FIRST,
@@ -264,7 +265,7 @@ def restore(world: World) -> Books:
         if written.entry.kind == e.SHEET:
             books.restore_sheet(world.books.sheets[written.entry.sheet_version or 0])
     for inference in world.books.holds:
-        books.restore_hold([(w.id, w.entry) for w in world.entries if w.entry.inference == inference])
+        restore_hold(books, [(w.id, w.entry) for w in world.entries if w.entry.inference == inference])
     return books
 
 

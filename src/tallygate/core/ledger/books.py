@@ -21,6 +21,7 @@ from tallygate.core.errors import InvariantBrokenError
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger import refusals
 from tallygate.core.ledger.entry import Entry, Flag, Posting
+from tallygate.core.ledger.expiry import find_crash_loss
 from tallygate.core.ledger.postings import check_balanced, ngonka_postings, usd_postings
 from tallygate.core.ledger.records import (
     Account,
@@ -34,10 +35,10 @@ from tallygate.core.ledger.records import (
     Written,
 )
 from tallygate.core.money import ACCOUNT_PICOUSD_MAX
-from tallygate.core.pricing import BILL_NGONKA_MAX, FREE, Cost, Sheet, cost_of
+from tallygate.core.pricing import FREE, Cost, Sheet, cost_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from tallygate.core.usage import Usage
 
@@ -215,28 +216,20 @@ class Books:
             usage: What the caller is charged for; None gives all of the hold back.
         """
         self._check_open(hold)
-        bills: dict[str, int] = {}
-        left = BILL_NGONKA_MAX  # all that may have been billed together: a start must never fail over a sum
-        for sending in hold.open_sendings:
-            possible = min(bill(sending.upstream, hold.prompt_tokens_max, hold.completion_tokens_max), left)
-            bills[sending.upstream] = bills.get(sending.upstream, 0) + possible
-            left -= possible
-        cost, flags, prompt, completion = FREE, Flag(0), 0, 0
-        if usage is not None and hold.open_sendings:  # with none open, all sendings had failed: nobody pays for those
-            prompt, completion, flags = usage
-            flags |= Flag.CHARGED_AFTER_CRASH
-            cost = cost_of(hold.price, hold.fee_ppm, prompt, completion)
-            if cost.total > hold.cost.total:
-                cost = hold.cost
-        listed = hold.cost.total * len(hold.open_sendings)
-        billed, lost = sum(bills.values()), max(listed - cost.total, 0)
-        unpaid = -(-billed * lost // listed) if listed else billed
-        last = next(reversed(hold.open_sendings), Sending(0, 0, "", None))
-        end = SendingEnd(last, prompt, completion, 0)
-        reason = "found without an owner"
-        return self._end(e.EXPIRE, hold, end, cost, bills, unpaid, flags=flags, reason=reason, overrun=(unpaid, lost))
+        loss = find_crash_loss(hold, bill, usage)
+        return self._end(
+            e.EXPIRE,
+            hold,
+            loss.end,
+            loss.cost,
+            loss.bills,
+            loss.unpaid_ngonka,
+            flags=loss.flags,
+            reason="found without an owner",
+            overrun=(loss.unpaid_ngonka, loss.list_picousd),
+        )
 
-    # --- reading back ------------------------------------------------------------------------------------------
+    # --- looking up ------------------------------------------------------------------------------------------
 
     def account(self, account_id: str) -> Account:
         """Return an account.
@@ -254,36 +247,6 @@ class Books:
         self.sheets[sheet.version] = sheet
         if sheet.version > self.sheet.version:
             self.sheet = sheet
-
-    def restore_hold(self, entries: Sequence[tuple[bytes, Entry]]) -> None:
-        """Take up an open hold from its entries in the store (the hold, then its attempts), in their order."""
-        hold_id, first = entries[0]
-        sheet = self.sheets[first.sheet_version or 0]
-        model, inference = first.model or "", first.inference or ""
-        prompt_max, completion_max = first.prompt_tokens or 0, first.completion_tokens or 0
-        price = sheet.prices[model]
-        hold = Hold(
-            hold_id,
-            inference,
-            self.account(first.account or ""),
-            first.key_id,
-            model,
-            sheet.version,
-            price,
-            sheet.fee_ppm,
-            prompt_max,
-            completion_max,
-            cost_of(price, sheet.fee_ppm, prompt_max, completion_max),
-            {_sending(first): None},
-            {_sending(first)[:2]},
-        )
-        for attempt_id, attempt in entries[1:]:
-            if attempt.completion_tokens is None:
-                hold.open_sendings[_sending(attempt)] = attempt_id
-                hold.begun.add(_sending(attempt)[:2])
-            else:
-                hold.open_sendings.pop(_sending(attempt), None)
-        self.holds[inference] = hold
 
     # --- the parts of an act -----------------------------------------------------------------------------------
 
@@ -381,7 +344,3 @@ class Books:
             account.available, account.held = available, held
             account.sequence += 1
         return Written(entry, entry_bytes, e.entry_id(entry_bytes))
-
-
-def _sending(entry: Entry) -> Sending:
-    return Sending(entry.part or 0, entry.try_ or 0, entry.upstream or "", entry.node)

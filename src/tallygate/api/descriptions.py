@@ -1,0 +1,54 @@
+"""What the operator is shown of accounts, keys and prices, as JSON: exact decimal texts, never a secret."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tallygate.core.money import format_price_per_million, format_usd
+
+if TYPE_CHECKING:
+    from tallygate.core.ledger.records import Account
+    from tallygate.core.pricing import Sheet
+    from tallygate.ports import ApiKey
+
+
+def describe_account(account: Account) -> dict[str, Any]:
+    """Return an account with its balance now."""
+    return {
+        "id": account.id,
+        "name": account.name,
+        "created_ns": account.created_ns,
+        "balance_usd": format_usd(account.available + account.held),
+        "available_usd": format_usd(account.available),
+        "held_usd": format_usd(account.held),
+    }
+
+
+def describe_key(key: ApiKey) -> dict[str, Any]:
+    """Return what is shown of a key."""
+    return {
+        "id": key.id,
+        "account": key.account,
+        "name": key.name,
+        "key": key.masked,
+        "status": "active" if key.revoked_ns is None else "revoked",
+        "created_ns": key.created_ns,
+        "revoked_ns": key.revoked_ns,
+    }
+
+
+def describe_sheet(sheet: Sheet) -> dict[str, Any]:
+    """Return a price sheet, in the units in which prices are set."""
+    return {
+        "version": sheet.version,
+        "fee_ppm": sheet.fee_ppm,
+        "models": {
+            model: {
+                "input_usd_per_1m": format_price_per_million(price.input),
+                "output_usd_per_1m": format_price_per_million(price.output),
+                "usd_per_call": format_usd(price.call),
+                "free": price.free,
+            }
+            for model, price in sorted(sheet.prices.items())
+        },
+    }
