@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.records import (
         Account,
+        Correction,
         Deposit,
         Hold,
         HoldRequest,
@@ -51,6 +52,9 @@ class Ledger(Protocol):
 
     async def deposit(self, account_id: str, picousd: int, reference: str | None, actor: str) -> Deposit:
         """Book money that came in; a reference is booked once."""
+
+    async def correct(self, account_id: str, picousd: int, reason: str, actor: str) -> Correction:
+        """Change a balance, up or down, by the operator's word; it may end below zero."""
 
     async def publish(self, sheet: Sheet, actor: str) -> None:
         """Put the next version of the price sheet in force."""

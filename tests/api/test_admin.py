@@ -104,6 +104,43 @@ async def test_a_deposit_is_never_guessed(operator: Operator, body: bytes, code:
     assert operator.ledger.account(account["id"]).available == 0
 
 
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"usd": "0"}, "usd"),
+        ({"usd": "one"}, "usd"),
+        ({"usd": "-1000000.000000000001"}, "usd"),
+        ({"reason": ""}, "reason"),
+        ({"reason": "a\nb"}, "reason"),
+        ({"actor": " "}, "actor"),
+        ({"because": "x"}, "because"),
+    ],
+)
+async def test_a_correction_is_never_guessed(operator: Operator, change: dict[str, str], param: str) -> None:
+    """A correction that says nothing, too much, or not why, books nothing and names the field."""
+    _, account = await operator.ask("POST", "/admin/v1/accounts", {"name": "Ada"})
+    body = {"usd": "-1", "reason": "chargeback", "actor": "grace", **change}
+    status, content = await operator.ask("POST", f"/admin/v1/accounts/{account['id']}/corrections", body)
+
+    assert (status, content["error"]["param"]) == (400, param)
+    assert operator.ledger.account(account["id"]).balance == 0
+
+
+async def test_keys_of_an_account_below_zero_show_as_blocked(operator: Operator) -> None:
+    """A key is blocked while its account is below zero, by no act of its own, and a revoked one stays revoked."""
+    _, account = await operator.ask("POST", "/admin/v1/accounts", {"name": "Ada"})
+    keys = [(await operator.ask("POST", "/admin/v1/keys", {"account": account["id"]}))[1]["id"] for _ in range(2)]
+    await operator.ask("DELETE", f"/admin/v1/keys/{keys[1]}")
+    statuses = []
+    for usd in ("-1", "1"):
+        body = {"usd": usd, "reason": "test", "actor": "grace"}
+        status, content = await operator.ask("POST", f"/admin/v1/accounts/{account['id']}/corrections", body)
+        _, listed = await operator.ask("GET", "/admin/v1/keys")
+        statuses.append((status, content["account"]["balance_usd"], [key["status"] for key in listed["data"]]))
+
+    assert statuses == [(201, "-1", ["blocked", "revoked"]), (201, "0", ["active", "revoked"])]
+
+
 @pytest.mark.parametrize("name", ["", " ", "a" * 101, "a\nb", "\x1b[31mred"])
 async def test_a_name_can_be_shown(operator: Operator, name: str) -> None:
     """Names of accounts are printable, so that no list of them plays tricks on a terminal."""

@@ -69,6 +69,29 @@ def test_a_key_is_shown_once_listed_masked_and_revoked(either: Installation) -> 
     assert either.ask("accounts", "show", account)["keys"] == [revoked]
 
 
+@pytest.mark.parametrize(("usd", "balance"), [("-7.5", "-2.5"), ("+0.000000000001", "5.000000000001"), ("1", "6")])
+def test_a_balance_is_corrected_either_way(either: Installation, usd: str, balance: str) -> None:
+    """`correct` takes a signed amount, with who and why, and says what the balance is then."""
+    account = either.ask("accounts", "create", "Ada")["id"]
+    either.ask("credit", account, "5")
+    corrected = either.ask("correct", account, usd, "--reason", "paid twice", "--actor", "grace")
+
+    assert corrected["account"]["balance_usd"] == balance
+    assert (corrected["reason"], corrected["actor"]) == ("paid twice", "grace")
+    assert "paid twice (grace)" in either.run("correct", account, usd, "--reason", "paid twice", "--actor", "grace").out
+    assert either.ask("verify")["kinds"]["correction"] == 2
+
+
+def test_a_correction_needs_who_and_why(installation: Installation) -> None:
+    """`correct` without reason or actor is wrong usage, and changes nothing."""
+    account = installation.ask("accounts", "create", "Ada")["id"]
+
+    assert installation.run("correct", account, "1", "--actor", "grace").code == 2
+    assert installation.run("correct", account, "1", "--reason", "why").code == 2
+    assert installation.run("correct", account, "a lot", "--reason", "why", "--actor", "grace").code == 2
+    assert installation.ask("accounts", "show", account)["balance_usd"] == "0"
+
+
 def test_people_get_the_secret_alone_on_standard_output(installation: Installation) -> None:
     """`keys create` prints the secret to standard output, and what to do with it to standard error."""
     account = installation.ask("accounts", "create", "Ada")["id"]

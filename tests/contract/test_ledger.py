@@ -74,6 +74,22 @@ async def test_call_is_held_and_settled(machine: Machine) -> None:
         assert report.totals["NGONKA", "cost/paid"] == 70
 
 
+async def test_correction_outlives_a_restart(machine: Machine) -> None:
+    """A correction changes a balance for good, also to below zero; one of nothing is refused."""
+    ledger = await machine.start()
+    account = await fund(ledger)
+    await ledger.correct(account.id, -2 * USD, "chargeback", "grace")
+    with pytest.raises(Refusal, match="other than 0"):
+        await ledger.correct(account.id, 0, "nothing", "grace")
+    with pytest.raises(UnknownAccountError):
+        await ledger.correct("acct_none", 1, "who", "grace")
+    async for here in machine.now_and_restarted(ledger):
+        assert find_balance(here, account.id) == (-USD, 0)
+        report = await here.audit()
+        assert report.problems == []
+        assert report.totals["USD", "corrections"] == 2 * USD
+
+
 async def test_voided_call_costs_nothing(machine: Machine) -> None:
     """A void gives all of the hold back."""
     ledger = await machine.start()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from tallygate.api.descriptions import describe_account, describe_key, describe_sheet
-from tallygate.api.fields import read_amount, read_fields, read_name, read_price
+from tallygate.api.fields import read_amount, read_fields, read_name, read_price, read_words
 from tallygate.api.http import Response, Route, read_bearer
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.keys import key_digest, mask, mint_api_key
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tallygate.api.http import Handler, Request
     from tallygate.core.catalog import Catalog
     from tallygate.core.ledger.audit import Report
-    from tallygate.ports import KeyStore, Ledger, Upstreams
+    from tallygate.ports import ApiKey, KeyStore, Ledger, Upstreams
     from tallygate.relay import Sink
 
 MODEL_ID = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
@@ -75,6 +75,7 @@ class AdminApi:
             ("GET", accounts, self.list_accounts, "All accounts with their balances."),
             ("GET", accounts + "/{id}", self.show_account, "One account with its keys."),
             ("POST", accounts + "/{id}/deposits", self.deposit, "Book money that came in: `usd`, `reference`."),
+            ("POST", accounts + "/{id}/corrections", self.correct, "Change a balance: `usd` (±), `reason`, `actor`."),
             ("POST", keys, self.create_key, "Make an API key: `account`, `name`. The secret is shown once."),
             ("GET", keys, self.list_keys, "All keys, or those of one `?account=`."),
             ("DELETE", keys + "/{id}", self.revoke_key, "End a key's life at once."),
@@ -99,7 +100,7 @@ class AdminApi:
         """Show one account and its keys."""
         account = self._ledger.account(request.argument)
         return Response.json(
-            {**describe_account(account), "keys": [describe_key(key) for key in self._keys.keys(account.id)]}
+            {**describe_account(account), "keys": [describe_key(key, account) for key in self._keys.keys(account.id)]}
         )
 
     async def deposit(self, request: Request, _: Sink) -> Response:
@@ -119,6 +120,21 @@ class AdminApi:
         }
         return Response.json(content, 200 if deposit.replayed else 201)
 
+    async def correct(self, request: Request, _: Sink) -> Response:
+        """Change a balance by the operator's word, with who and why."""
+        fields = await read_fields(request, {"usd": str, "reason": str, "actor": str})
+        reason, actor = read_words(fields, "reason"), read_words(fields, "actor", ACTOR)
+        picousd = read_amount(fields, "usd", parse_usd)
+        correction = await self._ledger.correct(request.argument, picousd, reason, actor)
+        content = {
+            "id": correction.id.hex(),
+            "usd": format_usd(correction.picousd),
+            "reason": reason,
+            "actor": actor,
+            "account": describe_account(self._ledger.account(request.argument)),
+        }
+        return Response.json(content, 201)
+
     async def create_key(self, request: Request, _: Sink) -> Response:
         """Make a key; the only answer that ever holds its secret."""
         fields = await read_fields(request, {"account": str, "name": str})
@@ -126,18 +142,18 @@ class AdminApi:
         name = read_name(fields.get("name", "default"))
         secret = mint_api_key(self._entropy(32))
         key = await self._keys.add_key(account.id, name, key_digest(self._pepper, secret), mask(secret), ACTOR)
-        return Response.json({**describe_key(key), "secret": secret}, 201)
+        return Response.json({**describe_key(key, account), "secret": secret}, 201)
 
     async def list_keys(self, request: Request, _: Sink) -> Response:
         """List keys, never their secrets."""
         account_id = dict(parse_qsl(request.query.decode("latin-1"), keep_blank_values=True)).get("account")
         if account_id is not None:
             self._ledger.account(account_id)
-        return Response.json({"data": [describe_key(key) for key in self._keys.keys(account_id)]})
+        return Response.json({"data": [self._describe_key(key) for key in self._keys.keys(account_id)]})
 
     async def revoke_key(self, request: Request, _: Sink) -> Response:
         """End a key's life at once."""
-        return Response.json(describe_key(await self._keys.revoke_key(request.argument, ACTOR)))
+        return Response.json(self._describe_key(await self._keys.revoke_key(request.argument, ACTOR)))
 
     async def show_prices(self, _: Request, __: Sink) -> Response:
         """Show the price sheet in force."""
@@ -180,6 +196,9 @@ class AdminApi:
     async def verify(self, _: Request, __: Sink) -> Response:
         """Replay the books."""
         return Response.json(describe_report(await self._ledger.audit()))
+
+    def _describe_key(self, key: ApiKey) -> dict[str, Any]:
+        return describe_key(key, self._ledger.account(key.account))
 
     def _guarded(self, handler: Handler) -> Handler:
         """Return a handler that answers only the operator, and tells what it does not find."""

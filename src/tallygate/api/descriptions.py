@@ -18,20 +18,21 @@ def describe_account(account: Account) -> dict[str, Any]:
         "id": account.id,
         "name": account.name,
         "created_ns": account.created_ns,
-        "balance_usd": format_usd(account.available + account.held),
+        "balance_usd": format_usd(account.balance),
         "available_usd": format_usd(account.available),
         "held_usd": format_usd(account.held),
     }
 
 
-def describe_key(key: ApiKey) -> dict[str, Any]:
-    """Return what is shown of a key."""
+def describe_key(key: ApiKey, account: Account) -> dict[str, Any]:
+    """Return what is shown of a key; while its account is below zero it is blocked, which is nowhere stored."""
+    status = "revoked" if key.revoked_ns is not None else "blocked" if account.balance < 0 else "active"
     return {
         "id": key.id,
         "account": key.account,
         "name": key.name,
         "key": key.masked,
-        "status": "active" if key.revoked_ns is None else "revoked",
+        "status": status,
         "created_ns": key.created_ns,
         "revoked_ns": key.revoked_ns,
     }

@@ -38,6 +38,14 @@ def read_name(text: str) -> str:
     return name
 
 
+def read_words(fields: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    """Return a short text that becomes part of the books, which can never forget it."""
+    words = fields.get(name, default)
+    if words is None or not 0 < len(words.strip()) <= 200 or not words.isprintable():
+        raise Refusal(Code.INVALID_VALUE, f"{name} must have 1 to 200 printable characters.", param=name)
+    return str(words.strip())
+
+
 def read_amount(fields: Mapping[str, Any], name: str, parse: Callable[[str], int]) -> int:
     """Return an amount of money in our units; one that is missing is no amount either."""
     try:

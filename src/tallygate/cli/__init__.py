@@ -15,6 +15,7 @@ import click
 import tallygate
 from tallygate.cli.accounts import accounts
 from tallygate.cli.check import check
+from tallygate.cli.correct import correct
 from tallygate.cli.credit import credit
 from tallygate.cli.demo import demo
 from tallygate.cli.devnet import devnet
@@ -40,7 +41,7 @@ def program() -> None:
     """Run a prepaid, OpenAI-compatible gateway to the Gonka Network."""
 
 
-for command in (init, check, serve, devnet, accounts, credit, prices, keys, verify, demo):
+for command in (init, check, serve, devnet, accounts, credit, correct, prices, keys, verify, demo):
     program.add_command(command)
 
 

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 from tallygate.core.errors import InvariantBrokenError, StoreUnavailableError
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.entry import decode_entry, entry_id
-from tallygate.core.ledger.records import Account, Deposit, Hold, HoldRequest, Sending, SendingEnd, Settlement
+from tallygate.core.ledger.records import (
+    Account,
+    Correction,
+    Deposit,
+    Hold,
+    HoldRequest,
+    Sending,
+    SendingEnd,
+    Settlement,
+)
 from tallygate.core.ledger.restoring import restore_hold
 from tallygate.core.pricing import Sheet
 from tallygate.core.usage import charged_after_crash
@@ -100,6 +109,14 @@ class EmbeddedLedger:
             self._queue.append(written)
         await self._queue.durable()
         return deposit
+
+    async def correct(self, account_id: str, picousd: int, reason: str, actor: str) -> Correction:
+        """Change a balance, up or down, by the operator's word; it may end below zero."""
+        self._queue.check()
+        correction, written = self._books.correct(account_id, picousd, reason, actor)
+        self._queue.append(written)
+        await self._queue.durable()
+        return correction
 
     async def publish(self, sheet: Sheet, actor: str) -> None:
         """Put the next version of the price sheet in force."""

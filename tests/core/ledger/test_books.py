@@ -66,6 +66,55 @@ def test_deposit_moves_money_from_the_world() -> None:
     assert deposit.id == world.entries[-1].id
 
 
+@pytest.mark.parametrize("picousd", [USD, -USD, -3 * USD])
+def test_correction_moves_money_either_way(picousd: int) -> None:
+    """A correction posts to `available` and `corrections`, says who and why, and may end below zero."""
+    world = World()
+    account = world.open(picousd=2 * USD)
+    correction, written = world.books.correct("a", picousd, "paid twice", "grace")
+    world.keep(written)
+
+    assert world.last.kind == e.CORRECTION
+    assert world.last.postings == ((e.USD, AV, picousd), (e.USD, "corrections", -picousd))
+    assert (world.last.actor, world.last.reason, world.last.reference) == ("grace", "paid twice", None)
+    assert account.balance == world.last.available_after == 2 * USD + picousd
+    assert correction == (world.entries[-1].id, picousd)
+    assert world.audit().problems == []
+
+
+@pytest.mark.parametrize(
+    ("balance", "picousd"),
+    [(0, 0), (0, ACCOUNT_PICOUSD_MAX + 1), (1, ACCOUNT_PICOUSD_MAX), (0, -ACCOUNT_PICOUSD_MAX - 1)],
+)
+def test_correction_of_nothing_or_beyond_the_cap_is_refused(balance: int, picousd: int) -> None:
+    """A correction changes something, and takes no account beyond its cap, in credit or in debt."""
+    world = World()
+    account = world.open(picousd=balance)
+    with pytest.raises(Refusal) as refused:
+        world.books.correct("a", picousd, "why", "grace")
+
+    assert (refused.value.code, refused.value.param) == (Code.INVALID_VALUE, "usd")
+    assert account.balance == balance
+
+
+def test_account_below_zero_takes_money_but_no_calls() -> None:
+    """Below zero no call is held, calls under way still end, and money that comes in counts from where it is."""
+    world = World()
+    account = world.open(picousd=USD)
+    hold = world.hold("chatcmpl-1")
+    world.keep(world.books.correct("a", -2 * USD, "chargeback", "grace")[1])
+    with pytest.raises(Refusal) as refused:
+        world.hold("chatcmpl-2")
+    world.settle(hold, 50, 20)
+
+    assert refused.value.code is Code.INSUFFICIENT_BALANCE
+    assert (refused.value.metadata or {})["available_usd"].startswith("-1.")
+    assert account.held == 0
+    world.deposit("a", USD)
+    assert account.balance < 0
+    assert world.audit().problems == []
+
+
 def test_deposit_reference_is_booked_once() -> None:
     """The same reference and amount give the first deposit again; another amount conflicts, another account not."""
     world = World()

@@ -25,6 +25,7 @@ from tallygate.core.ledger.expiry import find_crash_loss
 from tallygate.core.ledger.postings import check_balanced, ngonka_postings, usd_postings
 from tallygate.core.ledger.records import (
     Account,
+    Correction,
     Deposit,
     Hold,
     HoldRequest,
@@ -107,13 +108,32 @@ class Books:
             if amount != picousd:
                 raise refusals.reference_used(amount)
             return Deposit(deposit_id, amount, replayed=True), None
-        if account.available + account.held + picousd > ACCOUNT_PICOUSD_MAX:
+        if account.balance + picousd > ACCOUNT_PICOUSD_MAX:
             raise refusals.above_cap()
         postings = ((e.USD, account.available_account, picousd), (e.USD, e.WORLD, -picousd))
         written = self._write(e.DEPOSIT, account, postings, available=picousd, reference=reference, actor=actor)
         if reference is not None:
             self.deposits[account_id, reference] = (written.id, picousd)
         return Deposit(written.id, picousd, replayed=False), written
+
+    def correct(self, account_id: str, picousd: int, reason: str, actor: str) -> tuple[Correction, Written]:
+        """Change a balance by the operator's word; the one act that may take an account below zero.
+
+        Raises:
+            UnknownAccountError: No such account.
+            Refusal: The change is zero, or would take the account beyond its cap, in credit or in debt.
+        """
+        account = self.account(account_id)
+        if picousd == 0:
+            raise refusals.nothing_corrected()
+        balance = account.balance + picousd
+        if picousd > 0 and balance > ACCOUNT_PICOUSD_MAX:
+            raise refusals.above_cap()
+        if picousd < 0 and balance < -ACCOUNT_PICOUSD_MAX:
+            raise refusals.below_floor()
+        postings = ((e.USD, account.available_account, picousd), (e.USD, e.CORRECTIONS, -picousd))
+        written = self._write(e.CORRECTION, account, postings, available=picousd, reason=reason, actor=actor)
+        return Correction(written.id, picousd), written
 
     def hold(self, request: HoldRequest) -> tuple[Hold, Written]:
         """Set aside the most that an inference can cost.

@@ -37,6 +37,11 @@ class Account:
         self.available_account = e.available_account(self.id)
         self.held_account = e.held_account(self.id)
 
+    @property
+    def balance(self) -> int:
+        """All of the customer's money, set aside or not."""
+        return self.available + self.held
+
 
 class Sending(NamedTuple):
     """One attempt: which part of the inference, which try of it, and where it is sent."""
@@ -106,6 +111,13 @@ class Deposit(NamedTuple):
     id: bytes
     picousd: int
     replayed: bool
+
+
+class Correction(NamedTuple):
+    """An operator's change of a balance that is in the books."""
+
+    id: bytes
+    picousd: int
 
 
 class UnknownAccountError(LookupError):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def short_of_money(account: Account, required: int) -> Refusal:
     """Return why a hold cannot be taken: the money is not there, or it is held by calls under way."""
-    balance = account.available + account.held
+    balance = account.balance
     metadata = {
         "balance_usd": format_usd(balance),
         "available_usd": format_usd(account.available),
@@ -40,7 +40,18 @@ def reference_used(picousd: int) -> Refusal:
     return Refusal(Code.CONFLICT, message, param="reference")
 
 
+def nothing_corrected() -> Refusal:
+    """Return why a correction that changes nothing is not booked."""
+    return Refusal(Code.INVALID_VALUE, "A correction must be other than 0 US dollars.", param="usd")
+
+
 def above_cap() -> Refusal:
-    """Return why a deposit that would exceed the account's cap is not booked."""
+    """Return why money that would exceed the account's cap is not booked."""
     limit = format_usd(ACCOUNT_PICOUSD_MAX)
     return Refusal(Code.INVALID_VALUE, f"An account holds at most {limit} US dollars.", param="usd")
+
+
+def below_floor() -> Refusal:
+    """Return why a correction that takes an account deeper into debt than it could ever be in credit is not booked."""
+    limit = format_usd(ACCOUNT_PICOUSD_MAX)
+    return Refusal(Code.INVALID_VALUE, f"An account owes at most {limit} US dollars.", param="usd")
