@@ -36,7 +36,8 @@ from tallygate.network.pool import UpstreamPool
 from tallygate.relay import Relay
 from tallygate.secretfile import read_or_make_secret, read_secret
 from tallygate.storage.embedded import EmbeddedLedger
-from tallygate.storage.sqlite import SqliteJournal, audit_file, lock_store
+from tallygate.storage.replay import audit_file
+from tallygate.storage.sqlite import SqliteJournal, lock_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

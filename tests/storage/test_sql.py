@@ -11,7 +11,8 @@ import pytest
 
 import tallygate.storage
 from tallygate.storage.sql import MIGRATIONS, QUERIES, SCHEMA
-from tallygate.storage.sqlite import APPLICATION_ID, SCHEMA_VERSION, SqliteJournal
+from tallygate.storage.sqlite import SqliteJournal
+from tallygate.storage.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
 
 
 @pytest.fixture

@@ -14,20 +14,19 @@ from urllib.parse import parse_qsl
 from tallygate.api.descriptions import describe_account, describe_key, describe_sheet
 from tallygate.api.fields import read_amount, read_fields, read_name, read_price, read_words
 from tallygate.api.http import Response, Route, read_bearer
+from tallygate.api.verification import describe_report
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.keys import key_digest, mask, mint_api_key
-from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.records import UnknownAccountError
 from tallygate.core.money import format_usd, parse_usd
 from tallygate.core.pricing import revised
 from tallygate.ports import UnknownKeyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from tallygate.api.http import Handler, Request
     from tallygate.core.catalog import Catalog
-    from tallygate.core.ledger.audit import Report
     from tallygate.ports import ApiKey, KeyStore, Ledger, Upstreams
     from tallygate.relay import Sink
 
@@ -223,50 +222,3 @@ async def told(answer: Any) -> Response | None:
     else:
         return response
     raise Refusal(Code.NOT_FOUND, message)
-
-
-def describe_report(report: Report) -> dict[str, Any]:
-    """Return an audit's report as JSON: figures as exact strings, problems in words."""
-    sums: dict[str, int] = {}
-    for (book, name), amount in report.totals.items():
-        kind = _class_of(name)
-        sums[f"{book} {kind}"] = sums.get(f"{book} {kind}", 0) + amount
-    usd = {
-        name: format_usd(sums.get(f"{e.USD} {name}", 0)) for name in ("available", "held", e.INCOME_BASE, e.INCOME_FEE)
-    }
-    return {
-        "clean": report.clean,
-        "batches": report.batches,
-        "entries": report.entries,
-        "kinds": dict(sorted(report.kinds.items())),
-        "accounts": report.accounts,
-        "open_holds": report.open_holds,
-        "usd": {
-            "deposits": format_usd(-sums.get(f"{e.USD} {e.WORLD}", 0)),
-            "corrections": format_usd(-sums.get(f"{e.USD} {e.CORRECTIONS}", 0)),
-            **usd,
-        },
-        "ngonka": {
-            "billed": str(-sums.get(f"{e.NGONKA} payable", 0)),
-            e.COST_PAID: str(sums.get(f"{e.NGONKA} {e.COST_PAID}", 0)),
-            e.COST_UNPAID: str(sums.get(f"{e.NGONKA} {e.COST_UNPAID}", 0)),
-        },
-        "overrun": _by_model(report.overrun_picousd, report.overrun_ngonka),
-        "crash_loss": _by_model(report.lost_picousd, report.lost_ngonka),
-        "problem_count": report.problem_count,
-        "problems": report.problems,
-    }
-
-
-def _by_model(picousd: Mapping[str, int], ngonka: Mapping[str, int]) -> dict[str, dict[str, str]]:
-    """Return what the operator bears, by model: at list price, and what the network may have billed for it."""
-    return {
-        model: {"usd": format_usd(amount), "ngonka": str(ngonka.get(model, 0))}
-        for model, amount in sorted(picousd.items())
-        if amount or ngonka.get(model)
-    }
-
-
-def _class_of(ledger_account: str) -> str:
-    """Return the kind of a ledger account: `account/x/held` is `held`, `upstream/y/payable` is `payable`."""
-    return ledger_account.rsplit("/", 1)[1] if ledger_account.startswith(("account/", "upstream/")) else ledger_account

@@ -12,7 +12,7 @@ import click
 from rich.console import Group as Lines
 
 from tallygate import app
-from tallygate.api.admin import describe_report
+from tallygate.api.verification import describe_report
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.operator import ask, ask_gateway
 from tallygate.cli.session import Command, Session

@@ -17,27 +17,22 @@ import filelock
 
 from tallygate.core.errors import FencedError, StoreUnavailableError
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.audit import Audit, Report
-from tallygate.core.ledger.batch import GENESIS, MalformedHeaderError, decode_header, header_hash
+from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
 from tallygate.ports import ApiKey
-from tallygate.storage.journal import Contents, KeyRow, NewAccount, NotAStoreError, Row, StoredAccount, seal, slot_of
+from tallygate.storage.journal import Contents, KeyRow, NewAccount, NotAStoreError, Row, StoredAccount, seal
+from tallygate.storage.replay import audit_file
 from tallygate.storage.sql import MIGRATIONS, QUERIES, SCHEMA
+from tallygate.storage.sqlite_file import APPLICATION_ID, BUSY_MS, SCHEMA_VERSION, check_version, entry_row, reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.records import Written
 
 __all__ = ["NotAStoreError", "SqliteJournal", "StoreLockedError", "audit_file"]
-
-SCHEMA_VERSION: Final = 2
-APPLICATION_ID: Final = 0x54616C79
-"""`Taly` in ASCII: lets `file` and us recognise a store."""
-
-BUSY_MS: Final = 500
-"""How long a write waits for a stranger's lock (a shell, a backup): short, since the event loop waits with it."""
 
 _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
@@ -77,7 +72,7 @@ class SqliteJournal:
 
     def open(self) -> Contents:
         """Begin a new epoch, durably, and return what is there."""
-        with _reading(self._path):
+        with reading(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             ((self._writer, self._epoch, self._sequence, self._head),) = self._db.execute(QUERIES["begin_epoch"])
             self._db.execute("COMMIT")
@@ -128,7 +123,7 @@ class SqliteJournal:
             self._lock.release()
 
     def _connect(self) -> apsw.Connection:
-        with _reading(self._path):
+        with reading(self._path):
             if not self._path.exists():
                 os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
             db = apsw.Connection(str(self._path))
@@ -137,7 +132,7 @@ class SqliteJournal:
             if not objects and not db.pragma("application_id"):
                 self._create(db)
             _migrate(db)
-            _check_version(db, self._path)
+            check_version(db, self._path)
             for pragma in _PRAGMAS:
                 db.execute(pragma)
             return db
@@ -168,7 +163,7 @@ class SqliteJournal:
         db = self._db
         db.execute(QUERIES["append_batch"], {"sequence": sequence, "header": header})
         db.executemany(
-            QUERIES["append_entry"], [_entry_row(sequence, written.raw, written.entry) for written in entries]
+            QUERIES["append_entry"], [entry_row(sequence, written.raw, written.entry) for written in entries]
         )
         self._write_state(entries)
 
@@ -252,84 +247,3 @@ def lock_store(path: Path) -> filelock.BaseFileLock:
     except filelock.Timeout:
         raise StoreLockedError(f"another process is using the store {path}") from None
     return lock
-
-
-def audit_file(path: Path) -> Report:
-    """Replay a store's books from its file alone, whoever else has it open.
-
-    Raises:
-        NotAStoreError: The file is no store of ours.
-    """
-    with _reading(path), contextlib.closing(_open_for_reading(path)) as db:
-        db.execute("BEGIN")
-        audit = Audit()
-        _take_batches(db, audit)
-        for inference, slot in db.execute(QUERIES["doubled_slots"]):
-            audit.report.add(f"inference {inference}: has more than one {slot}")
-        accounts = {row[0]: (row[3], row[4], row[5]) for row in db.execute(QUERIES["all_accounts"])}
-        open_holds = {row[0] for row in db.execute(QUERIES["all_open_holds"])}
-        heads = {writer: (sequence, head) for writer, sequence, head in db.execute(QUERIES["head"])}
-        return audit.finish(accounts, open_holds, heads)
-
-
-def _take_batches(db: apsw.Connection, audit: Audit) -> None:
-    """Feed the audit batch by batch, and compare what the tables say beside the bytes."""
-    report = audit.report
-    rows = iter(db.execute(QUERIES["all_entries"]))
-    row = next(rows, None)
-    strays = []
-    for sequence, header in db.execute(QUERIES["all_batches"]):
-        batch = []
-        while row is not None and row[0] <= sequence:
-            if row[0] == sequence:
-                batch.append(row)
-            else:
-                strays.append(row[0])
-            row = next(rows, None)
-        entries = audit.take(header, [columns[1] for columns in batch])
-        for number, (columns, entry) in enumerate(zip(batch, entries, strict=True)):
-            if entry is not None and columns != _entry_row(sequence, columns[1], entry):
-                report.add(f"batch {sequence}, entry {number}: the columns beside the entry differ from its bytes")
-        with contextlib.suppress(MalformedHeaderError):  # the audit has told already
-            if decode_header(header).sequence != sequence:
-                report.add(f"batch {sequence}: the store counts it otherwise than its header")
-    if row is not None:
-        strays += [row[0], *(later[0] for later in rows)]
-    if strays:
-        report.add(f"{len(strays)} entries are in no batch's place; the first one says batch {strays[0]}")
-
-
-def _open_for_reading(path: Path) -> apsw.Connection:
-    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    db.set_busy_timeout(BUSY_MS)
-    _check_version(db, path)
-    return db
-
-
-def _check_version(db: apsw.Connection, path: Path) -> None:
-    if db.pragma("application_id") != APPLICATION_ID:
-        raise NotAStoreError(f"{path} is not a Tallygate store")
-    if (version := db.pragma("user_version")) != SCHEMA_VERSION:
-        raise NotAStoreError(f"{path} has store version {version}; this program works with {SCHEMA_VERSION}")
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a store is opened or read into an error that names the file."""
-    try:
-        yield
-    except (apsw.Error, e.MalformedEntryError) as error:
-        raise NotAStoreError(f"{path} cannot be read as a store: {error}") from None
-
-
-def _entry_row(sequence: int, raw: bytes, entry: e.Entry) -> tuple[object, ...]:
-    return (
-        sequence,
-        raw,
-        entry.kind,
-        entry.account,
-        entry.account_sequence,
-        entry.inference,
-        slot_of(entry),
-        entry.reference,
-    )

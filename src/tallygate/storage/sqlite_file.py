@@ -1,0 +1,64 @@
+"""What the file of a store is: how it is recognised, opened for reading, and which columns an entry has in it.
+
+Shared by who writes the file (`sqlite`) and who proves it (`replay`); nothing here writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+import apsw
+
+from tallygate.core.ledger import entry as e
+from tallygate.storage.journal import NotAStoreError, slot_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCHEMA_VERSION: Final = 2
+APPLICATION_ID: Final = 0x54616C79
+"""`Taly` in ASCII: lets `file` and us recognise a store."""
+
+BUSY_MS: Final = 500
+"""How long a write waits for a stranger's lock (a shell, a backup): short, since the event loop waits with it."""
+
+
+def open_for_reading(path: Path) -> apsw.Connection:
+    """Return a connection to a store that cannot write."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    db.set_busy_timeout(BUSY_MS)
+    check_version(db, path)
+    return db
+
+
+def check_version(db: apsw.Connection, path: Path) -> None:
+    """Raise NotAStoreError unless the file is a store of this version."""
+    if db.pragma("application_id") != APPLICATION_ID:
+        raise NotAStoreError(f"{path} is not a Tallygate store")
+    if (version := db.pragma("user_version")) != SCHEMA_VERSION:
+        raise NotAStoreError(f"{path} has store version {version}; this program works with {SCHEMA_VERSION}")
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a store is opened or read into an error that names the file."""
+    try:
+        yield
+    except (apsw.Error, e.MalformedEntryError) as error:
+        raise NotAStoreError(f"{path} cannot be read as a store: {error}") from None
+
+
+def entry_row(sequence: int, raw: bytes, entry: e.Entry) -> tuple[object, ...]:
+    """Return the row of an entry: its bytes, and beside them what the store finds it by."""
+    return (
+        sequence,
+        raw,
+        entry.kind,
+        entry.account,
+        entry.account_sequence,
+        entry.inference,
+        slot_of(entry),
+        entry.reference,
+    )
