@@ -72,7 +72,7 @@ def test_the_smallest_configuration_has_every_default() -> None:
 
     server = settings.server
     assert (server.host, server.port) == ("127.0.0.1", 8080)
-    assert (server.keep_alive_s, server.calls_max, server.drain_s) == (15.0, 5000, 30.0)
+    assert (server.keep_alive_s, server.calls_max, server.drain_s, server.left_drain_s) == (15.0, 5000, 30.0, 30.0)
     assert (server.header_timeout_s, server.body_timeout_s) == (10.0, 60.0)
     assert (server.default_temperature, server.log_level) == (0.7, "info")
     assert (settings.admin.host, settings.admin.port) == ("127.0.0.1", 8081)
@@ -90,9 +90,11 @@ def test_the_smallest_configuration_has_every_default() -> None:
 
 def test_durations_are_floats() -> None:
     """A time is a float, however it is written: event loops add them to their clock."""
-    server = settings_of("[server]\nkeep_alive_s = 2\ndrain_s = 0\nheader_timeout_s = 0.5\n" + OPENAI).server
+    server = settings_of(
+        "[server]\nkeep_alive_s = 2\ndrain_s = 0\nleft_drain_s = 0\nheader_timeout_s = 0.5\n" + OPENAI
+    ).server
 
-    assert [server.keep_alive_s, server.drain_s, server.header_timeout_s] == [2.0, 0.0, 0.5]
+    assert [server.keep_alive_s, server.drain_s, server.left_drain_s, server.header_timeout_s] == [2.0, 0.0, 0.0, 0.5]
     assert {float} == {type(server.keep_alive_s), type(server.drain_s), type(server.header_timeout_s)}
 
 

@@ -27,6 +27,7 @@ from tallygate.api.server import HttpServer
 from tallygate.config import BearerAccess
 from tallygate.core import ids
 from tallygate.core.catalog import Catalog
+from tallygate.core.errors import StoreUnavailableError
 from tallygate.core.pricing import reconciled
 from tallygate.core.signing import RequestTimestamps
 from tallygate.network.bearer import BearerUpstream
@@ -40,11 +41,14 @@ from tallygate.storage.replay import audit_file
 from tallygate.storage.sqlite import SqliteJournal, lock_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from tallygate.config import Settings, StoreSettings, UpstreamSettings
     from tallygate.core.ledger.audit import Report
     from tallygate.ports import Upstream
+
+SWEEP_S: Final = 60.0
+"""How often holds without an owner are looked for. There should be none: it is a net under defects of ours."""
 
 CUT_S: Final = 5.0
 """How long a call that was cut may take to be settled and told; a commit takes milliseconds."""
@@ -155,6 +159,7 @@ def build(settings: Settings, ledger: EmbeddedLedger, pepper: bytes) -> Gateway:
         temperature=settings.server.default_temperature,
         keep_alive_s=settings.server.keep_alive_s,
         calls_max=settings.server.calls_max,
+        left_drain_s=settings.server.left_drain_s,
     )
     catalog = build_catalog(settings, upstreams)
     public = PublicApi(ledger=ledger, keys=ledger, pepper=pepper, catalog=catalog, relay=relay)
@@ -205,17 +210,44 @@ async def serve(settings: Settings, announce: Callable[[str, int, int], None]) -
         admin = HttpServer(gateway.admin_edge)
         stack.push_async_callback(admin.close)
         stack.push_async_callback(public.close)
-        charge_prompt = settings.store.after_crash == "charge_prompt"
-        expired = await ledger.expire_orphans(gateway.upstreams.rate, charge_prompt=charge_prompt)
-        if expired:
-            _log.warning("holds without an owner have expired", count=expired)
+        await sweep(settings, gateway)
         await publish_prices(settings, ledger)
         admin_port = await admin.start(settings.admin.host, settings.admin.port)
         port = await public.start(server.host, server.port)
         _settle_interpreter()
         announce("ready", port, admin_port)
-        await stop.wait()
-        await _drain(gateway, public, server.drain_s)
+        async with _running(_keep_sweeping(settings, gateway)):
+            await stop.wait()
+            await _drain(gateway, public, server.drain_s)
+
+
+async def sweep(settings: Settings, gateway: Gateway) -> None:
+    """End the holds that no call under way owns: all of them at a start, later those that a defect has lost."""
+    charge_prompt = settings.store.after_crash == "charge_prompt"
+    owned = gateway.relay.inferences
+    expired = await gateway.ledger.expire_orphans(gateway.upstreams.rate, charge_prompt=charge_prompt, owned=owned)
+    if expired:
+        _log.warning("holds without an owner have expired", count=len(expired), inferences=expired[:100])
+
+
+async def _keep_sweeping(settings: Settings, gateway: Gateway) -> None:
+    """Sweep for as long as the store can be written; a call under way is never touched, however long it lasts."""
+    while gateway.ledger.ready:
+        await asyncio.sleep(SWEEP_S)
+        with contextlib.suppress(StoreUnavailableError):  # whoever waits for the store is told; readiness says it too
+            await sweep(settings, gateway)
+
+
+@contextlib.asynccontextmanager
+async def _running(*chores: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Have chores done beside what is inside, and break them off at its end."""
+    tasks = [asyncio.ensure_future(chore) for chore in chores]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _settle_interpreter() -> None:

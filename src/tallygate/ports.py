@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Container, Mapping, Sequence
 
     from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.records import (
@@ -74,8 +74,16 @@ class Ledger(Protocol):
     async def void(self, hold: Hold, end: SendingEnd, reason: str) -> None:
         """Give a hold back."""
 
-    async def expire_orphans(self, rate: Callable[[str], UpstreamRate], *, charge_prompt: bool) -> int:
-        """End every hold that an earlier process left open; returns how many."""
+    async def expire_orphans(
+        self, rate: Callable[[str], UpstreamRate], *, charge_prompt: bool, owned: Container[str] = ()
+    ) -> Sequence[str]:
+        """End every open hold without an owner, an earlier process's or one that was lost here; returns whose.
+
+        Args:
+            rate: What an upstream bills, by name.
+            charge_prompt: Whether the caller is charged the prompt, or nothing.
+            owned: The inferences whose calls are under way: their holds are left alone, however long they last.
+        """
 
     async def audit(self) -> Report:
         """Replay everything that is durable and say what was checked."""
@@ -179,8 +187,11 @@ class Target(Protocol):
     def report(self) -> Callable[..., None]:
         """Take this place out of the choice: `report(out_for_s=…)`, None marks it well."""
 
-    async def send(self, body: bytes, *, fresh: bool = False) -> Answer:
-        """Send one attempt; raises `core.retry.SendingError`, as does reading its answer."""
+    async def send(self, body: bytes, *, fresh: bool = False, on_sent: Callable[[], None] | None = None) -> Answer:
+        """Send one attempt; raises `core.retry.SendingError`, as does reading its answer.
+
+        `on_sent` is called once the request is on its way, so that it may cost something.
+        """
 
 
 class Upstream(Protocol):

@@ -109,7 +109,7 @@ async def test_store_that_failed_opens_again_consistent(machine: Machine, fails_
     report = await ledger.audit()
     assert (report.problems, report.open_holds, ledger.ready) == ([], not kept, True)
     assert find_balance(ledger, account.id) == ((USD - CHARGE + 5, 0) if kept else (USD - HOLD, HOLD))
-    assert await ledger.expire_orphans(lambda _: RATE, charge_prompt=False) == (not kept)
+    assert len(await ledger.expire_orphans(lambda _: RATE, charge_prompt=False)) == (not kept)
     again = await ledger.deposit(account.id, 5, "r", "operator")
     assert again.replayed == kept
     assert (await ledger.audit()).problems == []
@@ -156,7 +156,7 @@ async def test_owner_that_was_presumed_dead_cannot_settle(machine: Machine) -> N
 
     successor = await machine.restart()
     assert find_balance(successor, account.id) == (USD - HOLD, HOLD)
-    assert await successor.expire_orphans(lambda _: RATE, charge_prompt=False) == 1
+    assert len(await successor.expire_orphans(lambda _: RATE, charge_prompt=False)) == 1
     assert find_balance(successor, account.id) == (USD, 0)
     assert (await successor.audit()).problems == []
 

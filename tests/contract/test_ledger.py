@@ -141,7 +141,7 @@ async def test_prices_are_in_force_at_once_and_after_a_restart(machine: Machine)
 
     ledger = await machine.restart()
     assert ledger.sheet == sheet
-    assert await ledger.expire_orphans(lambda _: RATE, charge_prompt=True) == 2
+    assert len(await ledger.expire_orphans(lambda _: RATE, charge_prompt=True)) == 2
     report = await ledger.audit()
     assert report.problems == []
     assert report.totals["USD", "income/base"] == 334 * 100 + 7 + 334
@@ -158,8 +158,8 @@ async def test_orphans_are_given_back_by_default(machine: Machine) -> None:
 
     ledger = await machine.restart()
     assert find_balance(ledger, account.id) == (USD - CHARGE - HOLD, HOLD)
-    assert await ledger.expire_orphans(lambda _: RATE, charge_prompt=False) == 1
-    assert await ledger.expire_orphans(lambda _: RATE, charge_prompt=False) == 0
+    assert len(await ledger.expire_orphans(lambda _: RATE, charge_prompt=False)) == 1
+    assert len(await ledger.expire_orphans(lambda _: RATE, charge_prompt=False)) == 0
     async for here in machine.now_and_restarted(ledger):
         assert find_balance(here, account.id) == (USD - CHARGE, 0)
         report = await here.audit()
@@ -175,19 +175,24 @@ async def test_orphans_can_be_charged_their_prompt(machine: Machine) -> None:
     await ledger.hold(request("chatcmpl-1", account))
 
     ledger = await machine.restart()
-    assert await ledger.expire_orphans(lambda _: RATE, charge_prompt=True) == 1
+    assert len(await ledger.expire_orphans(lambda _: RATE, charge_prompt=True)) == 1
     assert find_balance(ledger, account.id) == (USD - 33_407 - 3_341, 0)
     assert (await ledger.audit()).problems == []
 
 
-async def test_live_holds_are_no_orphans(machine: Machine) -> None:
-    """Only what an earlier process left open is expired, never a call of this one."""
+async def test_only_holds_without_an_owner_are_orphans(machine: Machine) -> None:
+    """A hold whose call is under way is never expired, one that nobody owns is, also within one process's life."""
     ledger = await machine.start()
     account = await fund(ledger)
-    await ledger.hold(request("chatcmpl-1", account))
+    owned = await ledger.hold(request("chatcmpl-1", account))
+    lost = await ledger.hold(request("chatcmpl-2", account))
 
-    assert await ledger.expire_orphans(lambda _: RATE, charge_prompt=False) == 0
+    assert await ledger.expire_orphans(lambda _: RATE, charge_prompt=False, owned={"chatcmpl-1"}) == ["chatcmpl-2"]
     assert find_balance(ledger, account.id) == (USD - HOLD, HOLD)
+    with pytest.raises(InvariantBrokenError):
+        await ledger.settle(lost, end(), usage())
+    await ledger.settle(owned, end(), usage())
+    assert (await ledger.audit()).problems == []
 
 
 @pytest.mark.parametrize("wait", [True, False])

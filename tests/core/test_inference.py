@@ -12,6 +12,7 @@ from tallygate.core.errors import InvariantBrokenError
 from tallygate.core.inference import OPEN, TABLE, Event, Inference, Money, State
 
 ENDED = frozenset({State.SETTLED, State.VOIDED, State.EXPIRED})
+UNDER_WAY = [State.SENT, State.STREAMING]
 SETTLING = frozenset({Money.SETTLE_REPORTED, Money.SETTLE_COUNTED})
 
 
@@ -43,7 +44,7 @@ def test_states() -> None:
     """A call begins with nothing held; the states that hold money, that have ended, and the first are all there are."""
     assert Inference("chatcmpl-1").state is State.RECEIVED
     assert OPEN | ENDED | {State.RECEIVED} == set(State)
-    assert [state for state in State if at(state).is_open] == [State.HELD, State.SENT, State.STREAMING]
+    assert [state for state in State if at(state).is_open] == [State.HELD, *UNDER_WAY, State.DRAINING]
 
 
 def test_ended_is_ended() -> None:
@@ -51,13 +52,29 @@ def test_ended_is_ended() -> None:
     assert not [state for state, _ in TABLE if state in ENDED]
 
 
-@pytest.mark.parametrize("state", [State.HELD, State.SENT, State.STREAMING])
+@pytest.mark.parametrize("state", [State.HELD, *UNDER_WAY])
 def test_ways_out(state: State) -> None:
     """Wherever money is held, the caller can leave, the store can fail, the owner can go, and a failure ends it."""
     assert TABLE[state, Event.CALLER_LEFT].state in ENDED
     assert TABLE[state, Event.OWNER_GONE] == (State.EXPIRED, Money.EXPIRE, "connection lost")
     assert TABLE[state, Event.STORE_FAILED][:2] == (state, Money.LEAVE)
     assert State.VOIDED in reachable(state)
+
+
+def test_ways_out_of_draining() -> None:
+    """A call whose caller is gone ends by its answer, by time, or like any other; nothing is ever sent again for it."""
+    assert {TABLE[state, Event.LEFT_BILLED].state for state in UNDER_WAY} == {State.DRAINING}
+    out = {event: row.state for (state, event), row in TABLE.items() if state is State.DRAINING}
+    assert out == {
+        Event.FIRST_BYTE: State.DRAINING,
+        Event.NO_TRY_LEFT: State.VOIDED,
+        Event.COMPLETED: State.SETTLED,
+        Event.DIED: State.SETTLED,
+        Event.UNUSABLE: State.VOIDED,
+        Event.DRAIN_OVER: State.SETTLED,
+        Event.STORE_FAILED: State.DRAINING,
+        Event.OWNER_GONE: State.EXPIRED,
+    }
 
 
 def reachable(state: State) -> set[State]:
@@ -102,7 +119,12 @@ DESIGN = [
     (["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "UNUSABLE"], State.VOIDED, Money.VOID),
     (["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "DIED"], State.SETTLED, Money.SETTLE_REPORTED),
     (["HOLD_TAKEN", "CALLER_LEFT"], State.VOIDED, Money.VOID),
+    (["HOLD_TAKEN", "TRY_FAILED", "NO_TRY_LEFT"], State.VOIDED, Money.VOID),
+    (["HOLD_TAKEN", "TRY_FAILED", "CALLER_LEFT"], State.VOIDED, Money.VOID),
     (["HOLD_TAKEN", "DISPATCHED", "CALLER_LEFT"], State.SETTLED, Money.SETTLE_COUNTED),
+    (["HOLD_TAKEN", "DISPATCHED", "LEFT_BILLED", "NO_TRY_LEFT"], State.VOIDED, Money.VOID),
+    (["HOLD_TAKEN", "DISPATCHED", "LEFT_BILLED", "FIRST_BYTE", "COMPLETED"], State.SETTLED, Money.SETTLE_REPORTED),
+    (["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "LEFT_BILLED", "DRAIN_OVER"], State.SETTLED, Money.SETTLE_COUNTED),
     (["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "CALLER_LEFT"], State.SETTLED, Money.SETTLE_COUNTED),
     (["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "STORE_FAILED"], State.STREAMING, Money.LEAVE),
     (["HOLD_TAKEN", "DISPATCHED", "FIRST_BYTE", "STORE_FAILED", "OWNER_GONE"], State.EXPIRED, Money.EXPIRE),
@@ -126,6 +148,9 @@ def test_rows_of_the_design(events: list[str], state: State, money: Money) -> No
         ["FIRST_BYTE"],
         ["HOLD_TAKEN", "HOLD_TAKEN"],
         ["HOLD_TAKEN", "COMPLETED"],
+        ["HOLD_TAKEN", "LEFT_BILLED"],
+        ["HOLD_TAKEN", "DISPATCHED", "LEFT_BILLED", "TRY_FAILED"],
+        ["HOLD_TAKEN", "DISPATCHED", "LEFT_BILLED", "LEFT_BILLED"],
         ["HOLD_TAKEN", "REFUSED"],
         ["HOLD_TAKEN", "DISPATCHED", "COMPLETED"],
         ["HOLD_TAKEN", "DISPATCHED", "DISPATCHED"],

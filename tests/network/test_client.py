@@ -19,6 +19,19 @@ OK = answer(b"ok")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 
 
+async def test_the_sending_is_told_once_a_connection_carries_it() -> None:
+    """`on_sent` is called when the request goes out, and not for a call that finds no connection."""
+    told: list[str] = []
+    async with serve(answers(OK)) as server, client() as http:
+        origin = server.origin()
+        await http.post(origin, b"/", b"", b"", on_sent=lambda: told.append("sent"))
+        assert told == ["sent"]
+    async with client() as http:
+        with pytest.raises(ConnectError):
+            await http.post(origin, b"/", b"", b"", on_sent=lambda: told.append("again"))
+        assert told == ["sent"]
+
+
 async def test_request_on_the_wire() -> None:
     """A request goes out with the caller's header lines, a Host and its length, and no more."""
     requests: list[bytes] = []

@@ -30,7 +30,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
 
 async def test_leaving_with_requests_in_the_pipe_ends_them_all() -> None:
     """A caller who leaves with further requests waiting on the connection is charged for the first one only."""
-    async with open_world() as world:
+    async with open_world("openai") as world:
         world.order("barrier", count=1000)
         caller = await world.connect()
         await caller.send_raw(raw_request(world) * 3)

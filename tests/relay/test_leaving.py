@@ -1,4 +1,4 @@
-"""Callers who leave, at every place where one can: the money by the table, nothing held, the upstream let go."""
+"""Callers who leave where nothing is drained: the money by the table, nothing held, the upstream let go."""
 
 import asyncio
 from typing import Any
@@ -48,7 +48,7 @@ async def test_leaving_before_the_call_is_sent_costs_nothing(kind: str, stream: 
 @STREAMED
 async def test_leaving_before_the_first_byte_costs_the_prompt(kind: str, stream: bool) -> None:
     """A caller who leaves while a node thinks pays the prompt, estimated; the node is let go."""
-    async with open_world(kind) as world:
+    async with open_world(kind, left_drain_s=0) as world:
         world.order("barrier", count=1000)
         caller = await world.send(stream=stream)
         await world.arrival(1)
@@ -65,7 +65,7 @@ async def test_leaving_before_the_first_byte_costs_the_prompt(kind: str, stream:
 @KINDS
 async def test_leaving_at_any_frame_costs_what_had_come(kind: str) -> None:
     """After any number of frames a caller pays the prompt and the tokens received from the node until then."""
-    async with open_world(kind) as world:
+    async with open_world(kind, left_drain_s=0) as world:
         for frames in range(1, 8):  # the node stops there, so that no more can have been received
             world.order("stall_stream", after_frames=frames)
             caller = await world.send(stream=True)
@@ -86,7 +86,7 @@ async def test_leaving_at_any_frame_costs_what_had_come(kind: str) -> None:
 @KINDS
 async def test_leaving_between_the_last_token_and_the_usage_is_no_way_out(kind: str) -> None:
     """A caller who has seen every token and leaves before the usage pays for all of them."""
-    async with open_world(kind) as world:
+    async with open_world(kind, left_drain_s=0) as world:
         world.order("stall_stream", after_frames=7)  # all but the usage and [DONE]
         caller = await world.send(stream=True)
         await caller.head()
@@ -139,7 +139,7 @@ async def test_leaving_after_the_last_byte_changes_nothing(kind: str, stream: bo
 @KINDS
 async def test_leaving_during_an_unstreamed_answer_costs_what_a_stream_would(kind: str) -> None:
     """A caller of an unstreamed call who leaves half-way is charged by the same rule, and the node is let go."""
-    async with open_world(kind) as world:
+    async with open_world(kind, left_drain_s=0) as world:
         world.order("stall_stream")
         caller = await world.send(max_tokens=200)
         await until(lambda: world.devnet.chain.inferences and world.hosts[0 if kind == "gonka" else 3].under_way)
@@ -156,7 +156,7 @@ async def test_leaving_during_an_unstreamed_answer_costs_what_a_stream_would(kin
 @KINDS
 async def test_a_second_call_on_a_connection_is_watched_like_the_first(kind: str) -> None:
     """The end of one call does not stop the watch over the next one on the same connection."""
-    async with open_world(kind) as world:
+    async with open_world(kind, left_drain_s=0) as world:
         caller = await world.send(stream=True)
         await caller.answer()
         for stream in (True, False):

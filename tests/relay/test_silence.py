@@ -115,7 +115,7 @@ async def test_no_comment_comes_while_frames_do() -> None:
 
 async def test_a_caller_may_leave_behind_the_comments() -> None:
     """Leaving after the first comment ends the call like leaving before the first byte."""
-    async with open_world(keep_alive_s=KEEP_ALIVE_S) as world:
+    async with open_world("openai", keep_alive_s=KEEP_ALIVE_S) as world:
         world.order("barrier", count=1000)
         caller = await world.send(stream=True)
         await caller.head()

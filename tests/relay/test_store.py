@@ -183,7 +183,7 @@ async def test_a_store_that_fails_at_a_void(stream: bool) -> None:
 
 async def test_a_caller_may_leave_a_failing_store() -> None:
     """A caller who leaves while the store fails is no defect, and the hold expires with the next start."""
-    async with open_world(sound=False) as world:
+    async with open_world("openai", sound=False) as world:
         world.order("barrier", count=1000)
         caller = await world.send(stream=True)
         await world.arrival(1)

@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 
 
 def settings(
-    upstreams: Sequence[UpstreamSettings], card: ModelCard, price: Price, *, fee_ppm: int, keep_alive_s: float
+    upstreams: Sequence[UpstreamSettings],
+    card: ModelCard,
+    price: Price,
+    *,
+    fee_ppm: int,
+    keep_alive_s: float = 30.0,
+    left_drain_s: float = 30.0,
 ) -> Settings:
     """Return the settings of a gateway with one model."""
     nowhere = Path("/nonexistent")
@@ -43,6 +49,7 @@ def settings(
             keep_alive_s=keep_alive_s,
             calls_max=5000,
             drain_s=30.0,
+            left_drain_s=left_drain_s,
             header_timeout_s=30.0,
             body_timeout_s=30.0,
             default_temperature=0.7,
@@ -63,22 +70,25 @@ def gonka(devnet: Devnet, wallet: SigningKey, timeouts: Timeouts, *, priority: i
     for node in devnet.nodes:
         origin, base_path = Origin.parse(node.url)
         nodes.append(NodeSettings(node.url, origin, base_path, node.address))
-    return _upstream("signed", timeouts, priority, GonkaAccess((wallet,), scheme, tuple(nodes)))
+    return _upstream("signed", timeouts, priority, GonkaAccess((wallet,), scheme, tuple(nodes)), bills_to_end=True)
 
 
-def bearer(url: str, key: str, timeouts: Timeouts, *, priority: int) -> UpstreamSettings:
+def bearer(url: str, key: str, timeouts: Timeouts, *, priority: int, bills_to_end: bool = False) -> UpstreamSettings:
     """Return an upstream behind a Bearer key."""
     origin, base_path = Origin.parse(url)
-    return _upstream("bearer", timeouts, priority, BearerAccess(origin, base_path, Secret(key)))
+    access = BearerAccess(origin, base_path, Secret(key))
+    return _upstream("bearer", timeouts, priority, access, bills_to_end=bills_to_end)
 
 
-def _upstream(name: str, timeouts: Timeouts, priority: int, access: GonkaAccess | BearerAccess) -> UpstreamSettings:
+def _upstream(
+    name: str, timeouts: Timeouts, priority: int, access: GonkaAccess | BearerAccess, *, bills_to_end: bool
+) -> UpstreamSettings:
     return UpstreamSettings(
         name=name,
         models=None,
         priority=priority,
         weight=1,
-        bills_to_end=isinstance(access, GonkaAccess),
+        bills_to_end=bills_to_end,
         tokens_floor=1,
         rate=UpstreamRate(1, 1, 0),
         timeouts=timeouts,

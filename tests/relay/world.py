@@ -108,11 +108,18 @@ class World:
     """Everything that a test of a whole call touches."""
 
     def __init__(
-        self, devnet: Devnet, upstreams: Sequence[UpstreamSettings], *, keep_alive_s: float, picousd: int
+        self,
+        devnet: Devnet,
+        upstreams: Sequence[UpstreamSettings],
+        *,
+        keep_alive_s: float,
+        left_drain_s: float,
+        picousd: int,
     ) -> None:
         self.devnet = devnet
         self.upstreams = list(upstreams)
         self.keep_alive_s = keep_alive_s
+        self.left_drain_s = left_drain_s
         self.picousd = picousd
         self.disk = MemoryDisk(bytes(16))
         self.journal: StageJournal
@@ -132,8 +139,14 @@ class World:
 
     async def start(self) -> None:
         """Open the books, with one funded account, and listen."""
-        card, keep_alive_s = ModelCard(MODEL), self.keep_alive_s
-        settings = wiring.settings(self.upstreams, card, PRICE, fee_ppm=FEE_PPM, keep_alive_s=keep_alive_s)
+        self.settings = settings = wiring.settings(
+            self.upstreams,
+            ModelCard(MODEL),
+            PRICE,
+            fee_ppm=FEE_PPM,
+            keep_alive_s=self.keep_alive_s,
+            left_drain_s=self.left_drain_s,
+        )
         self.journal = StageJournal(self.disk)
         self.ledger = EmbeddedLedger(self.journal, now_ns=time.time_ns, entropy=os.urandom)
         self.gateway = app.build(settings, self.ledger, self.pepper)
@@ -214,6 +227,12 @@ class World:
         for book in (*(node.faults for node in self.devnet._nodes), self.devnet._bearer.faults):
             book.clear()
 
+    def open_barriers(self) -> None:
+        """Let go whoever waits at a barrier, and leave every other fault as it is."""
+        for book in (*(node.faults for node in self.devnet._nodes), self.devnet._bearer.faults):
+            for fault in book._arrivals:
+                fault.release()
+
     @property
     def devnet_prompt_tokens(self) -> int:
         """The prompt tokens of the last inference, as the chain has them."""
@@ -257,6 +276,7 @@ async def open_world(
     *kinds: str,
     timeouts: Timeouts = PATIENT,
     keep_alive_s: float = 30.0,
+    left_drain_s: float = 30.0,
     usd: int = 5,
     picousd: int | None = None,
     devnet: DevnetSettings | None = None,
@@ -274,7 +294,7 @@ async def open_world(
             for priority, kind in enumerate(kinds or ("gonka",))
         ]
         deposited = usd * 10**12 if picousd is None else picousd
-        world = World(network, upstreams, keep_alive_s=keep_alive_s, picousd=deposited)
+        world = World(network, upstreams, keep_alive_s=keep_alive_s, left_drain_s=left_drain_s, picousd=deposited)
         await world.start()
         try:
             yield world

@@ -232,7 +232,7 @@ async def test_books_still_open_after_a_check(path: Path) -> None:
     assert audit_file(path).clean
     machine = Machine(SqliteStore(path))
     ledger = await machine.start()
-    assert await ledger.expire_orphans(lambda _: RATE, charge_prompt=False) == 1
+    assert len(await ledger.expire_orphans(lambda _: RATE, charge_prompt=False)) == 1
     account = await fund(ledger)
     await serve(ledger, account, "chatcmpl-5")
     await machine.stop()

@@ -133,6 +133,7 @@ def _read_server(root: Table) -> ServerSettings:
         keep_alive_s=table[Server.keep_alive_s],
         calls_max=table[Server.calls_max],
         drain_s=table[Server.drain_s],
+        left_drain_s=table[Server.left_drain_s],
         header_timeout_s=table[Server.header_timeout_s],
         body_timeout_s=table[Server.body_timeout_s],
         default_temperature=table[Server.default_temperature],

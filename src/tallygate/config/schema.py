@@ -54,6 +54,12 @@ class Server(Section):
     drain_s = defaulting(
         kinds.Seconds(DAY_S, or_zero=True), 30, "How long calls under way may go on when the gateway is told to stop."
     )
+    left_drain_s = defaulting(
+        kinds.Seconds(3600, or_zero=True),
+        30,
+        "How long an answer is still read, unseen, whose caller has left, where the upstream bills it to its end "
+        "anyway (`bills_to_end`). 0 cuts it off at once.",
+    )
     default_temperature = defaulting(
         kinds.Temperature(), Decimal("0.7"), 'What is sent when a caller names no `temperature`; `"none"` sends none.'
     )

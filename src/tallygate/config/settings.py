@@ -93,6 +93,7 @@ class ServerSettings:
     keep_alive_s: float
     calls_max: int
     drain_s: float
+    left_drain_s: float
     header_timeout_s: float
     body_timeout_s: float
     default_temperature: float | None

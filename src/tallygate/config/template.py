@@ -16,6 +16,7 @@ listen = "127.0.0.1:8080"     # where callers connect; port 0 takes any free one
 #keep_alive_s = 15            # a streamed call that waits longer gets comments
 #calls_max = 5000              # how many calls may be under way at a time
 #drain_s = 30                 # how long calls may go on when the gateway is told to stop
+#left_drain_s = 30            # how long an answer is read on whose caller has left, if it is billed to its end anyway
 #header_timeout_s = 10        # how long a caller may take to send the headers of a request
 #body_timeout_s = 60          # and its body
 #default_temperature = 0.7    # sent when a caller names none; "none" sends none

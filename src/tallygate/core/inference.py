@@ -1,15 +1,18 @@
 """The life of one paid call, as a table.
 
-    RECEIVED -> HELD -> SENT -> STREAMING -> SETTLED | VOIDED          (EXPIRED: found by a later start, without owner)
+    RECEIVED -> HELD -> SENT -> STREAMING -> SETTLED | VOIDED              (EXPIRED: found without an owner)
+                          `-> DRAINING <-'  -> SETTLED | VOIDED
 
 Everything that can happen to a call (a caller who leaves, a node that dies, a store that fails) is an event in
 this table and nothing else; the code that does I/O asks the table what it means for the money. What is not in the
 table cannot happen, and is a defect if it does. The table in `ARCHITECTURE.md` is drawn from this one.
 
 "First byte" is the first byte of an upstream's body. Until then a failed sending may be tried elsewhere under the
-same hold; from then on it may not.
+same hold; from then on it may not. A call is HELD until its first request has been written to a connection: whoever
+leaves while we are still looking for one has cost nobody anything.
 
-Known weak spot: a caller that leaves is always cut and estimated; draining what the upstream bills anyway is to come.
+DRAINING is a call whose caller is gone while its upstream bills the answer to the end anyway: the answer is read on,
+unseen, for what it says it cost. Nothing is sent again for a caller who is not there.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ class State(Enum):
     HELD = "held"
     SENT = "sent"
     STREAMING = "streaming"
+    DRAINING = "draining"
     SETTLED = "settled"
     VOIDED = "voided"
     EXPIRED = "expired"
@@ -48,10 +52,12 @@ class Event(Enum):
     COMPLETED = "the answer is complete"
     UNUSABLE = "unstreamed answer truncated, garbage, or 200 with an error; a stream that fails before any choice"
     DIED = "the stream dies: ends without [DONE], or with an error event"
-    CALLER_LEFT = "the caller leaves"
+    CALLER_LEFT = "the caller leaves (from the sending on: where the upstream stops billing when it is cut)"
+    LEFT_BILLED = "the caller leaves, the upstream bills the answer to its end"
+    DRAIN_OVER = "the answer has not ended in the time to drain, or the gateway stops"
     STOPPED = "the gateway stops before the caller has seen any of the answer (later: as a stream that dies)"
     STORE_FAILED = "a commit fails (disk full, fsync error)"
-    OWNER_GONE = "a later start finds the hold without an owner"
+    OWNER_GONE = "a later start, or the sweeper, finds the hold without an owner"
 
 
 class Money(Enum):
@@ -80,6 +86,8 @@ TABLE: Final[dict[tuple[State, Event], Transition]] = {
     (State.RECEIVED, Event.HOLD_TAKEN): Transition(State.HELD, Money.HOLD, ""),
     (State.RECEIVED, Event.STORE_FAILED): Transition(State.RECEIVED, Money.LEAVE, "503 `store_unavailable`"),
     (State.HELD, Event.DISPATCHED): Transition(State.SENT, Money.KEEP, ""),
+    (State.HELD, Event.TRY_FAILED): Transition(State.HELD, Money.KEEP, "nothing"),
+    (State.HELD, Event.NO_TRY_LEFT): Transition(State.VOIDED, Money.VOID, "502, 503 or 504 by the retry table"),
     (State.HELD, Event.CALLER_LEFT): Transition(State.VOIDED, Money.VOID, "gone"),
     (State.SENT, Event.TRY_FAILED): Transition(State.SENT, Money.KEEP, "nothing"),
     (State.SENT, Event.NO_TRY_LEFT): Transition(State.VOIDED, Money.VOID, "400, 502, 503 or 504 by the retry table"),
@@ -93,6 +101,18 @@ TABLE: Final[dict[tuple[State, Event], Transition]] = {
         State.SETTLED, Money.SETTLE_REPORTED, "error event with the partial usage, then the end"
     ),
     (State.STREAMING, Event.CALLER_LEFT): Transition(State.SETTLED, Money.SETTLE_COUNTED, "gone"),
+    **{
+        (state, Event.LEFT_BILLED): Transition(State.DRAINING, Money.KEEP, "gone")
+        for state in (State.SENT, State.STREAMING)
+    },
+    (State.DRAINING, Event.FIRST_BYTE): Transition(State.DRAINING, Money.KEEP, "gone"),
+    (State.DRAINING, Event.NO_TRY_LEFT): Transition(State.VOIDED, Money.VOID, "gone"),
+    (State.DRAINING, Event.COMPLETED): Transition(State.SETTLED, Money.SETTLE_REPORTED, "gone"),
+    (State.DRAINING, Event.UNUSABLE): Transition(State.VOIDED, Money.VOID, "gone"),
+    (State.DRAINING, Event.DIED): Transition(State.SETTLED, Money.SETTLE_REPORTED, "gone"),
+    (State.DRAINING, Event.DRAIN_OVER): Transition(State.SETTLED, Money.SETTLE_COUNTED, "gone"),
+    (State.DRAINING, Event.STORE_FAILED): Transition(State.DRAINING, Money.LEAVE, "gone"),
+    (State.DRAINING, Event.OWNER_GONE): Transition(State.EXPIRED, Money.EXPIRE, "gone"),
     **{
         (state, Event.STOPPED): Transition(State.VOIDED, Money.VOID, "503 `network_unavailable`")
         for state in (State.HELD, State.SENT, State.STREAMING)
@@ -109,7 +129,7 @@ TABLE: Final[dict[tuple[State, Event], Transition]] = {
     },
 }
 
-OPEN: Final = frozenset({State.HELD, State.SENT, State.STREAMING})
+OPEN: Final = frozenset({State.HELD, State.SENT, State.STREAMING, State.DRAINING})
 """The states in which money is set aside."""
 
 

@@ -14,6 +14,7 @@ Invariants:
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tallygate.network.answer import Answer
@@ -91,7 +92,16 @@ class HttpClient:
         waiting = sum(len(lane.waiters) for lane in lanes)
         return f"<HttpClient {busy} busy, {idle} idle{f', {waiting} waiting' if waiting else ''}>"
 
-    async def post(self, origin: Origin, path: bytes, headers: bytes, body: bytes, *, fresh: bool = False) -> Answer:
+    async def post(
+        self,
+        origin: Origin,
+        path: bytes,
+        headers: bytes,
+        body: bytes,
+        *,
+        fresh: bool = False,
+        on_sent: Callable[[], None] | None = None,
+    ) -> Answer:
         """Send a POST request; return when the status and the headers of its answer are in.
 
         Args:
@@ -100,17 +110,17 @@ class HttpClient:
             headers: rendered header lines, each ending in CR LF, without Host and Content-Length.
             body: the request's body.
             fresh: use a connection that has never served, because an idle one has just failed.
+            on_sent: called once a connection has begun to carry the request.
 
         Raises:
             UpstreamConnectionError: no answer came; its class says what happened.
         """
-        return await self._call(
-            origin, b"POST " + path, b"Content-Length: %d\r\n%b" % (len(body), headers), body, fresh
-        )
+        framed = b"Content-Length: %d\r\n%b" % (len(body), headers)
+        return await self._call(origin, b"POST " + path, framed, body, fresh, on_sent)
 
     async def get(self, origin: Origin, path: bytes, headers: bytes = b"", *, fresh: bool = False) -> Answer:
         """Send a GET request; as ``post``, but without a body."""
-        return await self._call(origin, b"GET " + path, headers, b"", fresh)
+        return await self._call(origin, b"GET " + path, headers, b"", fresh, None)
 
     async def close(self) -> None:
         """Fail every call under way with ClientClosedError and close every connection."""
@@ -121,7 +131,15 @@ class HttpClient:
         for lane in tuple(self._lanes.values()):
             await lane.close()
 
-    async def _call(self, origin: Origin, start: bytes, headers: bytes, body: bytes, fresh: bool) -> Answer:
+    async def _call(
+        self,
+        origin: Origin,
+        start: bytes,
+        headers: bytes,
+        body: bytes,
+        fresh: bool,
+        on_sent: Callable[[], None] | None,
+    ) -> Answer:
         lane = self._lanes.get(origin) or self._open_lane(origin)
         upload = len(body) > PIECE_BYTES
         # Rendered before a connection is leased, so that nothing can go wrong in between.
@@ -138,6 +156,8 @@ class HttpClient:
         first_byte_at = now + self._timeouts.first_byte_s
         answer = connection.send(request, upload=upload, first_byte_at=first_byte_at, total_at=total_at)
         lane.calls.add(connection)
+        if on_sent is not None:
+            on_sent()
         try:
             if upload:
                 await connection.upload(answer, body)

@@ -50,7 +50,7 @@ class GonkaNode:
         """Whether it will not come back by itself."""
         return self._health.is_out_for_good
 
-    async def send(self, body: bytes, *, fresh: bool = False) -> SentAnswer:
+    async def send(self, body: bytes, *, fresh: bool = False, on_sent: Callable[[], None] | None = None) -> SentAnswer:
         """Sign the body and send it; raises `SendingError`."""
         upstream = self._upstream
         key = upstream.next_wallet()
@@ -60,8 +60,16 @@ class GonkaNode:
             f"Content-Type: application/json\r\nAuthorization: {signature}\r\n"
             f"X-Requester-Address: {key.address}\r\nX-Timestamp: {timestamp_ns}\r\n"
         )
-        client = upstream.client
-        return await send(client, self._origin, self._path, headers.encode(), body, fresh=fresh, reference=signature)
+        return await send(
+            upstream.client,
+            self._origin,
+            self._path,
+            headers.encode(),
+            body,
+            fresh=fresh,
+            on_sent=on_sent,
+            reference=signature,
+        )
 
 
 class GonkaUpstream:

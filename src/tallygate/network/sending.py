@@ -17,7 +17,7 @@ from tallygate.network.connection_errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tallygate.network.answer import Answer
     from tallygate.network.client import HttpClient
@@ -75,6 +75,7 @@ async def send(
     body: bytes,
     *,
     fresh: bool,
+    on_sent: Callable[[], None] | None = None,
     reference: str | None = None,
 ) -> SentAnswer:
     """Post a body and return the answer once its headers are in.
@@ -86,13 +87,14 @@ async def send(
         headers: Rendered header lines.
         body: The bytes to send.
         fresh: On a connection that has not served before.
+        on_sent: Called once a connection has begun to carry the request.
         reference: The id that the upstream gives this attempt, where we know it beforehand; else its header's.
 
     Raises:
         SendingError: It failed before the headers of an answer.
     """
     try:
-        answer = await client.post(origin, path, headers, body, fresh=fresh)
+        answer = await client.post(origin, path, headers, body, fresh=fresh, on_sent=on_sent)
     except UpstreamConnectionError as error:
         failure = judge(error)
     else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from tallygate.core.inference import Event, Inference
+from tallygate.core.inference import Event, Inference, State
 from tallygate.core.ledger.records import Hold, Sending, SendingEnd
 from tallygate.core.retry import LOST, Failure, Retry, SendingError, judge_status
 
@@ -72,7 +72,7 @@ class Dispatch:
         """Send until a first byte comes; return the last failure if none does.
 
         Raises:
-            CallerLeft: The caller left meanwhile.
+            CallerLeft: The caller left meanwhile, and we do not read on.
         """
         fresh = False
         while (failure := await self._try(fresh=fresh)) is not None:
@@ -127,7 +127,7 @@ class Dispatch:
         said = b""
         try:
             body = self._outgoing.body(name, target.tokens_floor)
-            self.answer = answer = await self._watch.until(target.send(body, fresh=fresh))
+            self.answer = answer = await self._watch.until(target.send(body, fresh=fresh, on_sent=self._note_sent))
             if answer.status == 200:
                 self.first = await self._watch.until(answer.read())
                 return None if self.first else LOST
@@ -137,9 +137,15 @@ class Dispatch:
                 return error.failure
         return judge_status(self.answer.status, self.answer.headers, said, signed=target.signed)
 
+    def _note_sent(self) -> None:
+        if self._inference.state is State.HELD:
+            self._inference.on(Event.DISPATCHED)
+
     def _next_place(self, failure: Failure) -> tuple[Target, str] | None:
         """Return where the retry table lets us send next, or None."""
         retry = failure.retry
+        if self._inference.state is State.DRAINING:
+            return None  # nobody waits for an answer, and another sending could only cost more
         if retry is Retry.NEVER or self.sending.try_ + 1 >= TRIES_MAX:
             return None
         if failure.charged:

@@ -91,7 +91,8 @@ class Life:
         self._hold: Hold
         self._ending = False  # once an ending is on its way to the disk, there must not be another
         self._cut = False
-        sink.on_leave(self.watch.leave)
+        self._drain: asyncio.TimerHandle | None = None
+        sink.on_leave(self._leave)
 
     async def live(self) -> None:
         """Hold, send, pass on, end."""
@@ -104,10 +105,12 @@ class Life:
             self._inference.on(Event.HOLD_TAKEN)
             await self._serve()
         except (CallerLeft, asyncio.CancelledError):
-            await (self._end_cut() if self._cut else self._end_without_caller())
+            await (self._end_cut() if self._cut and not self._draining else self._end_without_caller())
         except StoreUnavailableError as error:
             await self._end_without_store(error)
         finally:
+            if self._drain is not None:
+                self._drain.cancel()
             self._reply.close()
             self._dispatch.let_go()
             self.watch.close()
@@ -119,13 +122,30 @@ class Life:
         self._cut = True
         self.watch.leave()
 
+    @property
+    def inference(self) -> str:
+        """The inference's id: while this life lasts, its hold has an owner."""
+        return self._inference.id
+
+    @property
+    def _draining(self) -> bool:
+        return self._inference.state is State.DRAINING
+
+    def _leave(self) -> None:
+        """Take note that the caller has left: read on for a while what is billed to its end anyway, or stop here."""
+        under_way = self._inference.state in (State.SENT, State.STREAMING)
+        if not under_way or not self._dispatch.target.bills_to_end or not self._relay.left_drain_s:
+            self.watch.leave()
+            return
+        self._inference.on(Event.LEFT_BILLED)
+        self._drain = self._loop.call_later(self._relay.left_drain_s, self.watch.leave)
+
     async def _serve(self) -> None:
         if self.watch.has_left():
             raise CallerLeft
         self._reply.headers = self._headers()
         if self._call.chat.stream:
             self._reply.keep_alive()
-        self._inference.on(Event.DISPATCHED)
         failure = await self._dispatch.send(self._hold)
         if failure is not None:
             await self._end_failed(Event.NO_TRY_LEFT, failure)
@@ -208,6 +228,8 @@ class Life:
     async def _settle(self, event: Event, flags: Flag = Flag(0)) -> bytes:  # noqa: B008  (an immutable constant)
         """Charge for the answer, durably; return the caller's `usage`."""
         money = self._inference.means(event)
+        if self._draining and event is not Event.DRAIN_OVER:
+            flags |= Flag.DRAINED
         usage = self._tally.counted(flags) if money is Money.SETTLE_COUNTED else self._tally.usage(flags)
         dispatch = self._dispatch
         bill = dispatch.target.rate.bill(usage.prompt_tokens, usage.completion_tokens)
@@ -258,13 +280,13 @@ class Life:
         if self._inference.state is State.HELD:
             await self._void(Event.CALLER_LEFT, None)
         else:
-            await self._settle(Event.CALLER_LEFT, Flag.CUT)
+            await self._settle(Event.DRAIN_OVER if self._draining else Event.CALLER_LEFT, Flag.CUT)
 
     async def _end_after_defect(self) -> None:
         """If a defect of ours is on its way up, leave no money held; and no charge for an answer that nobody saw."""
         if self._ending or not self._inference.is_open:
             return
-        if self._reply.started or self._inference.state is State.HELD:
+        if self._reply.started or self._inference.state is State.HELD or self._draining:
             await self._end_without_caller()
         else:
             await self._void(Event.NO_TRY_LEFT if self._inference.state is State.SENT else Event.UNUSABLE, UNUSABLE)

@@ -27,6 +27,7 @@ class Relay:
         temperature: Sent when the caller names none; None sends none.
         keep_alive_s: After so long without a byte, a streaming caller gets a comment.
         calls_max: How many calls may be under way at a time.
+        left_drain_s: How long an answer is still read whose caller has left, where it is billed to its end anyway.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Relay:
         temperature: float | None = 0.7,
         keep_alive_s: float = 15.0,
         calls_max: int = 5000,
+        left_drain_s: float = 30.0,
     ) -> None:
         self.ledger = ledger
         self.upstreams = upstreams
@@ -48,6 +50,7 @@ class Relay:
         self.render_error = render_error
         self.temperature = temperature
         self.keep_alive_s = keep_alive_s
+        self.left_drain_s = left_drain_s
         self.stopping = False
         self._calls_max = calls_max
         self._under_way: set[Life] = set()
@@ -57,6 +60,11 @@ class Relay:
     def under_way(self) -> int:
         """How many calls are under way."""
         return len(self._under_way)
+
+    @property
+    def inferences(self) -> frozenset[str]:
+        """The inferences of the calls under way: the only holds that have an owner."""
+        return frozenset(life.inference for life in self._under_way)
 
     async def relay(self, call: Call, sink: Sink) -> None:
         """Take a call through its life; everything that the caller sees goes to the sink.

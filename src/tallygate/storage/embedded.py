@@ -31,7 +31,7 @@ from tallygate.storage.group_commit import GroupCommit
 from tallygate.storage.journal import Contents, Journal, KeyRow, NewAccount, NotAStoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from tallygate.core.ledger.audit import Report
     from tallygate.core.pricing import UpstreamRate
@@ -70,7 +70,6 @@ class EmbeddedLedger:
         except (InvariantBrokenError, LookupError, ValueError, StopIteration) as error:
             message = f"the books in the store do not fit together ({type(error).__name__}: {error})"
             raise NotAStoreError(f"{message}; `tallygate verify` says where") from None
-        self._orphans = list(self._books.holds.values())
         self._queue = GroupCommit(lambda entries, rows: journal.write(entries, rows, now_ns()), journal.flush)
 
     # --- Ledger ------------------------------------------------------------------------------------------------
@@ -165,19 +164,21 @@ class EmbeddedLedger:
         self._queue.append(self._books.void(hold, end, reason))
         await self._queue.durable()
 
-    async def expire_orphans(self, rate: Callable[[str], UpstreamRate], *, charge_prompt: bool) -> int:
-        """End every hold that an earlier process left open; returns how many."""
+    async def expire_orphans(
+        self, rate: Callable[[str], UpstreamRate], *, charge_prompt: bool, owned: Container[str] = ()
+    ) -> Sequence[str]:
+        """End every open hold without an owner, an earlier process's or one that was lost here; returns whose."""
 
         def bill(upstream: str, prompt_tokens: int, completion_tokens: int) -> int:
             return rate(upstream).bill(prompt_tokens, completion_tokens)
 
         self._queue.check()
-        orphans, self._orphans = self._orphans, []
+        orphans = [hold for inference, hold in self._books.holds.items() if inference not in owned]
         for hold in orphans:
             usage = charged_after_crash(hold.prompt_tokens_max) if charge_prompt else None
             self._queue.append(self._books.expire(hold, bill, usage))
         await self._queue.durable()
-        return len(orphans)
+        return [hold.inference for hold in orphans]
 
     async def audit(self) -> Report:
         """Replay everything that is durable and say what was checked."""
