@@ -39,6 +39,7 @@ from tallygate.secretfile import read_or_make_secret, read_secret
 from tallygate.storage.embedded import EmbeddedLedger
 from tallygate.storage.replay import audit_file
 from tallygate.storage.sqlite import SqliteJournal, lock_store
+from tallygate.tokenizerfile import FileTokenizer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -123,6 +124,16 @@ def audit_books(store: StoreSettings) -> Report:
         lock.release()
 
 
+def read_tokenizers(settings: Settings) -> dict[str, FileTokenizer]:
+    """Return the tokenizers of the models that have a file of one.
+
+    Raises:
+        TokenizerFileError: One of them cannot be used.
+    """
+    files = {model.card.id: model.tokenizer_file for model in settings.models}
+    return {model: FileTokenizer(file) for model, file in files.items() if file is not None}
+
+
 def build_catalog(settings: Settings, upstreams: UpstreamPool | None) -> Catalog:
     """Return the models; without upstreams, all that are priced count as served."""
     cards = [model.card for model in settings.models]
@@ -160,6 +171,7 @@ def build(settings: Settings, ledger: EmbeddedLedger, pepper: bytes) -> Gateway:
         keep_alive_s=settings.server.keep_alive_s,
         calls_max=settings.server.calls_max,
         left_drain_s=settings.server.left_drain_s,
+        tokenizers=read_tokenizers(settings),
     )
     catalog = build_catalog(settings, upstreams)
     public = PublicApi(ledger=ledger, keys=ledger, pepper=pepper, catalog=catalog, relay=relay)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallygate.core.counting import BYTES_PER_TOKEN, TokenCounter
 from tallygate.core.ledger.entry import Flag
-from tallygate.core.usage import BYTES_PER_TOKEN, TOKENS_MAX, Tally, Usage
+from tallygate.core.usage import TOKENS_MAX, Tally, Usage
 
 COUNTED_FLAGS = Flag.ESTIMATED | Flag.USAGE_IMPLAUSIBLE
 COUNTS = st.integers(0, 10**7)
@@ -105,7 +106,7 @@ def test_report_that_cannot_be_true_is_replaced(said: dict[str, Any], fields: di
 
 def test_missing_report_is_marked_as_missing() -> None:
     """Without any report we count, and say that it was missing, not that it was implausible."""
-    assert make_tally().usage() == Usage(100, 30, Flag.ESTIMATED | Flag.USAGE_MISSING)
+    assert make_tally().usage()[:3] == (100, 30, Flag.ESTIMATED | Flag.USAGE_MISSING)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_missing_report_is_marked_as_missing() -> None:
 )
 def test_own_count_is_by_tokens_told_else_by_bytes(fields: dict[str, Any], prompt: int, completion: int) -> None:
     """Told tokens count as they are, bytes by three to a token, rounded up; the prompt stays within its bound."""
-    assert make_tally(**fields).counted() == Usage(prompt, completion, Flag.ESTIMATED)
+    assert make_tally(**fields).counted()[:3] == (prompt, completion, Flag.ESTIMATED)
 
 
 @given(COUNTS, st.integers(1, 10**7), st.integers(1, 5), COUNTS, COUNTS, st.none() | COUNTS, REPORTS)
@@ -142,3 +143,54 @@ def test_no_report_breaks_the_count(
         if usage.estimated:
             assert usage.prompt_tokens <= bound
             assert usage.completion_tokens == tokens + -(-untold // BYTES_PER_TOKEN)
+
+
+class Words:
+    """A tokenizer for which every word is a token."""
+
+    def count(self, text: str) -> int:
+        """Count words."""
+        return len(text.split())
+
+
+@pytest.mark.parametrize(
+    ("fields", "basis"),
+    [
+        ({"tokens": 7, "untold_bytes": 0}, "node"),
+        ({"tokens": 7, "untold_bytes": 4}, "node, 3.000 bytes per token"),
+        ({"untold_bytes": 4}, "3.000 bytes per token"),
+        ({"untold_bytes": 0}, "3.000 bytes per token"),
+    ],
+)
+def test_a_count_says_how_it_was_made(fields: dict[str, Any], basis: str) -> None:
+    """What the node told itself, or the bytes per token that were in force; a believed report needs no word."""
+    assert make_tally(**fields).counted().basis == basis
+    assert make_tally(report()).usage().basis is None
+
+
+def test_a_tokenizer_counts_what_the_node_does_not_tell() -> None:
+    """With a tokenizer, an answer is counted text by text however it was cut, and the prompt message by message."""
+    tally = make_tally(
+        counter=TokenCounter(Words()), prompt_texts=lambda: ["two words", "and three more"], untold_bytes=0
+    )
+    for choice, piece in ((b"0", b'"a to'), (b"1", b'"x y"'), (b"0", b'"ken or two"')):
+        tally.add_untold(len(piece), choice, piece if choice == b"1" else piece.strip(b'"').join([b'"', b'"']))
+
+    assert tally.counted() == Usage(5 + 2 * 5, 4 + 2, Flag.ESTIMATED, "tokenizer")
+    assert make_tally(counter=TokenCounter(Words()), tokens=3, untold_bytes=0).counted().basis == "node"
+
+
+def test_only_believed_reports_on_text_teach() -> None:
+    """A report that is not believed, hidden reasoning, and tokens that the node told teach nothing about bytes."""
+    counter = TokenCounter()
+    hidden = report(completion=5000, completion_tokens_details={"reasoning_tokens": 4975})
+    for said, fields in (
+        (report(completion=0), {}),
+        (hidden, {}),
+        (report(completion=40), {"tokens": 40, "untold_bytes": 0}),
+        (None, {}),
+    ):
+        make_tally(said, counter=counter, **fields).usage()
+    assert counter.millibytes_per_token == 3000
+    make_tally(report(completion=18), counter=counter).usage()
+    assert counter.millibytes_per_token > 3000

@@ -39,6 +39,7 @@ def settings(
     fee_ppm: int,
     keep_alive_s: float = 30.0,
     left_drain_s: float = 30.0,
+    tokenizer_file: Path | None = None,
 ) -> Settings:
     """Return the settings of a gateway with one model."""
     nowhere = Path("/nonexistent")
@@ -59,7 +60,7 @@ def settings(
         store=StoreSettings(path=nowhere, pepper_file=nowhere, hold_durability="wait", after_crash="void"),
         billing=BillingSettings(fee_ppm=fee_ppm, insufficient_balance_status=402, short_balance="refuse"),
         upstreams=tuple(upstreams),
-        models=(ModelSettings(card, price),),
+        models=(ModelSettings(card, price, tokenizer_file),),
         secret_env_names=frozenset(),
     )
 

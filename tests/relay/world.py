@@ -36,6 +36,7 @@ from tests.relay.caller import DEADLINE_S, Answer, Caller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
 
     from tallygate.config import UpstreamSettings
     from tallygate.core.ledger.records import Account, Written
@@ -115,11 +116,13 @@ class World:
         keep_alive_s: float,
         left_drain_s: float,
         picousd: int,
+        tokenizer_file: Path | None = None,
     ) -> None:
         self.devnet = devnet
         self.upstreams = list(upstreams)
         self.keep_alive_s = keep_alive_s
         self.left_drain_s = left_drain_s
+        self.tokenizer_file = tokenizer_file
         self.picousd = picousd
         self.disk = MemoryDisk(bytes(16))
         self.journal: StageJournal
@@ -146,6 +149,7 @@ class World:
             fee_ppm=FEE_PPM,
             keep_alive_s=self.keep_alive_s,
             left_drain_s=self.left_drain_s,
+            tokenizer_file=self.tokenizer_file,
         )
         self.journal = StageJournal(self.disk)
         self.ledger = EmbeddedLedger(self.journal, now_ns=time.time_ns, entropy=os.urandom)
@@ -282,6 +286,7 @@ async def open_world(
     devnet: DevnetSettings | None = None,
     scheme: Scheme = Scheme.HASH,
     sound: bool = True,
+    tokenizer_file: Path | None = None,
 ) -> AsyncIterator[World]:
     """Run a world with upstreams of these kinds, in this order; at its end the books must be `sound`."""
     settings = devnet or DevnetSettings(pace_ms=0)
@@ -294,7 +299,14 @@ async def open_world(
             for priority, kind in enumerate(kinds or ("gonka",))
         ]
         deposited = usd * 10**12 if picousd is None else picousd
-        world = World(network, upstreams, keep_alive_s=keep_alive_s, left_drain_s=left_drain_s, picousd=deposited)
+        world = World(
+            network,
+            upstreams,
+            keep_alive_s=keep_alive_s,
+            left_drain_s=left_drain_s,
+            picousd=deposited,
+            tokenizer_file=tokenizer_file,
+        )
         await world.start()
         try:
             yield world

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tallygate import app
+from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.session import Command, Session
 from tallygate.cli.tables import pairs
+from tallygate.tokenizerfile import TokenizerFileError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
 def check(session: Session) -> None:
     """Check the configuration, and say what it comes to."""
     settings = session.load_settings()
+    try:
+        app.read_tokenizers(settings)
+    except TokenizerFileError as error:
+        raise Failure(Exit.CONFIGURATION, f"{error}.") from None
     content = {"ok": True, "config": str(session.config_path), **_summarise(settings)}
     session.show(content, lambda: _draw(content))
 

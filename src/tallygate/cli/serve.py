@@ -19,6 +19,7 @@ from tallygate.cli.logs import configure_logs
 from tallygate.cli.session import Command, Session
 from tallygate.secretfile import SecretFileError
 from tallygate.storage.sqlite import NotAStoreError, StoreLockedError
+from tallygate.tokenizerfile import TokenizerFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +28,7 @@ _ENDINGS: Final[Mapping[type[Exception], Exit]] = {
     StoreLockedError: Exit.STORE_LOCKED,
     NotAStoreError: Exit.FAILED,
     SecretFileError: Exit.CONFIGURATION,
+    TokenizerFileError: Exit.CONFIGURATION,
     PortBusyError: Exit.PORT_BUSY,
     PermissionError: Exit.FAILED,
 }

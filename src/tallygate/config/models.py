@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tallygate.config.kinds import Kind
     from tallygate.config.settings import UpstreamSettings
     from tallygate.config.tables import Report
+    from tallygate.config.upstreams import Surroundings
 
 T = TypeVar("T")
 
@@ -27,14 +28,15 @@ OUTPUT_TOKENS: Final = 4096
 _PRICES: Final = (Model.input_usd_per_1m, Model.output_usd_per_1m, Model.usd_per_call)
 
 
-def read_models(raw: Mapping[str, object], report: Report) -> tuple[ModelSettings, ...]:
+def read_models(raw: Mapping[str, object], around: Surroundings) -> tuple[ModelSettings, ...]:
     """Return the models that can be made; the problems of the others have been noted."""
     taken: dict[str, str] = {}
+    report = around.report
     tables = {model: Table(Model, table, ("models", model), report) for model, table in raw.items()}
     # All ids come before all aliases, so that a clash is told of the alias, which is easier to change.
     for model in tables:
         _claim(model, model, ("models", model), taken, report)
-    return take_made(Attempt(_read_model, model, table, taken, report) for model, table in tables.items())
+    return take_made(Attempt(_read_model, model, table, taken, around) for model, table in tables.items())
 
 
 def refuse_aliases(upstreams: Iterable[UpstreamSettings], models: Iterable[ModelSettings], report: Report) -> None:
@@ -60,11 +62,13 @@ def _claim(name: str, model: str, path: tuple[str | int, ...], taken: dict[str, 
         taken[name.lower()] = model
 
 
-def _read_model(model: str, table: Table, taken: dict[str, str], report: Report) -> ModelSettings:
+def _read_model(model: str, table: Table, taken: dict[str, str], around: Surroundings) -> ModelSettings:
+    report = around.report
     aliases = Attempt(_read_aliases, model, table, taken, report)
     features = Attempt(_read_texts, table, Model.features, FEATURE, report)
     limits = Attempt(_read_limits, table)
     price = Attempt(_read_price, table)
+    tokenizer_file = Attempt(around.find_file, table, Model.tokenizer_file)
     output_tokens_max, output_tokens_default = limits.take()
     card = ModelCard(
         id=model,
@@ -76,7 +80,7 @@ def _read_model(model: str, table: Table, taken: dict[str, str], report: Report)
         tools_tokens=table[Model.tools_tokens],
         features=features.take(),
     )
-    return ModelSettings(card, price.take())
+    return ModelSettings(card, price.take(), tokenizer_file.take())
 
 
 def _read_aliases(model: str, table: Table, taken: dict[str, str], report: Report) -> tuple[str, ...]:

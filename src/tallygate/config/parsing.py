@@ -111,7 +111,7 @@ def _read_settings_without_upstreams(root: Table, around: Surroundings) -> Setti
     admin = Attempt(_read_admin, root, around.secrets)
     store = Attempt(_read_store, root, around.base_dir)
     billing = Attempt(_read_billing, root)
-    models = Attempt(_read_models, root, around.report)
+    models = Attempt(_read_models, root, around)
     Attempt(_refuse_same_listener, server, admin, around.report)
     return Settings(
         server=server.take(),
@@ -178,9 +178,9 @@ def _read_upstreams(root: Table, around: Surroundings) -> tuple[UpstreamSettings
     return read_upstreams(root[Root.upstreams], around)
 
 
-def _read_models(root: Table, report: Report) -> tuple[ModelSettings, ...]:
+def _read_models(root: Table, around: Surroundings) -> tuple[ModelSettings, ...]:
     models = root[Root.models]
-    return read_models({} if models is None else models, report)
+    return read_models({} if models is None else models, around)
 
 
 def _refuse_same_listener(server: Attempt[ServerSettings], admin: Attempt[AdminSettings], report: Report) -> None:

@@ -305,6 +305,12 @@ class Model(Section):
     features = defaulting(
         kinds.Array("an array of features"), [], 'What it can do beyond chat, such as `"tools"`; shown to callers.'
     )
+    tokenizer_file = optional(
+        places.FileName(),
+        "none: by bytes per token, learned",
+        "The model's own tokenizer (`tokenizer.json`), to count what an upstream does not tell. "
+        "Needs the extra `tokenizers`.",
+    )
     input_usd_per_1m = optional(kinds.USD_PER_MILLION, "not priced", "Dollars per million prompt tokens.")
     output_usd_per_1m = optional(kinds.USD_PER_MILLION, "not priced", "Dollars per million completion tokens.")
     usd_per_call = optional(kinds.USD, "0", "Dollars per call.")

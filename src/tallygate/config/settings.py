@@ -178,6 +178,7 @@ class ModelSettings:
 
     card: ModelCard
     price: Price | None
+    tokenizer_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

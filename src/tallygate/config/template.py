@@ -80,6 +80,7 @@ max_output_tokens = 4096
 #template_tokens = 64         # what the chat template adds to a prompt, at most
 #tools_tokens = 512           # what it adds when tools are given, at most
 features = ["tools"]
+#tokenizer_file = "tokenizer.json" # counts what an upstream does not tell; needs the extra `tokenizers`
 input_usd_per_1m = "0.001"
 output_usd_per_1m = "0.001"
 #usd_per_call = "0.000001"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from tallygate.config.keys import Key
     from tallygate.config.secrets import SecretReader
     from tallygate.config.tables import Report
     from tallygate.core.signing import SigningKey
@@ -42,12 +43,22 @@ _SECTIONS: Final = {"gonka": GonkaUpstream, "openai": OpenAIUpstream}
 
 
 class Surroundings(NamedTuple):
-    """What reading an upstream needs besides its table."""
+    """What reading an upstream or a model needs besides its table."""
 
     report: Report
     secrets: SecretReader
     base_dir: Path
     is_file: Callable[[Path], bool]
+
+    def find_file(self, table: Table, key: Key[Path | None]) -> Path | None:
+        """Return where the file is that a key names, if it names one."""
+        name = table[key]
+        if name is None:
+            return None
+        path = self.base_dir / name
+        if not self.is_file(path):
+            raise table.broken(key, f"names {path}, which is no file.", "Correct its name.")
+        return path
 
 
 def read_upstreams(items: Sequence[Any], around: Surroundings) -> tuple[UpstreamSettings, ...]:
@@ -70,7 +81,7 @@ def _read_upstream(table: Table, index: int, seen: dict[str, int], around: Surro
     models = Attempt(_read_model_names, table, around.report)
     rate = Attempt(_read_rate, table)
     timeouts = Attempt(_read_timeouts, table)
-    ca_file = Attempt(_read_ca_file, table, around)
+    ca_file = Attempt(around.find_file, table, Upstream.ca_file)
     access = Attempt(_read_access, table, around)
     bills_to_end = table[Upstream.bills_to_end]
     return UpstreamSettings(
@@ -122,16 +133,6 @@ def _read_timeouts(table: Table) -> CallTimeouts:
         idle_s=timeouts[Timeouts.idle_s],
         total_s=timeouts[Timeouts.total_s],
     )
-
-
-def _read_ca_file(table: Table, around: Surroundings) -> Path | None:
-    name = table[Upstream.ca_file]
-    if name is None:
-        return None
-    path = around.base_dir / name
-    if not around.is_file(path):
-        raise table.broken(Upstream.ca_file, f"names {path}, which is no file.", "Correct its name.")
-    return path
 
 
 # --- What it bills ---

@@ -114,7 +114,8 @@ def clean_choice(choice: Members, text_key: str, tally: Tally) -> Members:
         parts = decode_members(choice[text_key])
         # Who has never listed a token and lists none for a text has not told anything.
         if told is None or (told == 0 and tally.tokens == 0):
-            tally.untold_bytes += _written_bytes(parts)
+            texts = () if tally.texts is None else _written_texts(parts)
+            tally.add_untold(_written_bytes(parts), bytes(choice.get("index", b"0")), *texts)
         if not INTERNAL.isdisjoint(parts):
             kept = {name: raw for name, raw in parts.items() if name not in INTERNAL}
             choice = {**choice, text_key: Raw(encode(kept))}
@@ -218,6 +219,19 @@ def _written_bytes(parts: Members) -> int:
     except msgspec.DecodeError:
         written += len(parts.get("tool_calls", b"")) + len(parts.get("function_call", b""))
     return written
+
+
+def _written_texts(parts: Members) -> list[bytes]:
+    """Return what the model wrote, as JSON strings; tool calls as their names and arguments."""
+    texts = [bytes(parts[name]) for name in TEXTS if is_given(parts, name)]
+    try:
+        calls = [call.function for call in _decode_calls(parts["tool_calls"])] if is_given(parts, "tool_calls") else []
+        if is_given(parts, "function_call"):
+            calls.append(_decode_function(parts["function_call"]))
+    except msgspec.DecodeError:
+        return [*texts, *(bytes(parts[name]) for name in ("tool_calls", "function_call") if name in parts)]
+    written = [bytes(raw) for call in calls if call is not None for raw in (call.name, call.arguments)]
+    return texts + [text for text in written if text != _NULL]
 
 
 def _call_bytes(function: _Function | None) -> int:

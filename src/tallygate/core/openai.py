@@ -93,6 +93,18 @@ _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _NULL: Final = b"null"
 
 
+class _Part(msgspec.Struct):
+    text: str = ""
+
+
+class _Message(msgspec.Struct):
+    content: str | list[_Part] | None = None
+    tool_calls: Raw = Raw(b"")
+
+
+_decode_messages = msgspec.json.Decoder(list[_Message]).decode
+
+
 class ChatRequest(msgspec.Struct, frozen=True):
     """A checked request, not yet bounded: what the caller asked for, and the members to send on.
 
@@ -117,6 +129,17 @@ class ChatRequest(msgspec.Struct, frozen=True):
     message_count: int
     has_tools: bool
     prompt_bytes: int
+
+    def texts(self) -> list[str]:
+        """Return the texts that become the prompt: those of the messages, and the tools as they stand."""
+        texts = []
+        for message in _decode_messages(self.members["messages"]):
+            content = message.content
+            parts = [content] if isinstance(content, str) else [part.text for part in content or ()]
+            texts.append("".join(parts) + bytes(message.tool_calls).decode(errors="replace"))
+        if "tools" in self.members:
+            texts.append(bytes(self.members["tools"]).decode(errors="replace"))
+        return texts
 
 
 def parse_chat_request(body: bytes) -> ChatRequest:

@@ -220,8 +220,8 @@ class Relayed:
             untold_bytes: What of it was counted as written.
         """
         told = is_given(choice, "logprobs") or is_given(choice, "token_ids")
-        if told or b"\\" in payload or not is_given(choice, "delta"):
-            return
+        if told or self._tally.texts is not None or b"\\" in payload or not is_given(choice, "delta"):
+            return  # a tokenizer wants all of the text, of which a template knows the bytes only
         parts = decode_members(choice["delta"])
         for name in TEXTS:
             text = bytes(parts.get(name, b"null"))

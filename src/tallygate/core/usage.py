@@ -5,24 +5,27 @@ fewer tokens than the node itself sent one by one, not so few that a token would
 far more than the bytes can hold. Anything else is replaced by our own count and marked `estimated`.
 
 Our count of the answer is the node's own per-token data where it sends any (classic nodes are forced to send
-logprobs), else bytes by `BYTES_PER_TOKEN`, rounded up. A frame is not a token. Our count of the prompt is the
-node's prompt token ids where it sends them, else bytes, and never above the prompt's bound.
+logprobs), else what `counting` makes of its text. A frame is not a token. Our count of the prompt is the node's prompt
+token ids where it sends them, else `counting`'s too, and never above the prompt's bound. How an answer was counted is
+told with the count, for the books.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
+from tallygate.core.counting import BYTES_PER_TOKEN, TokenCounter
 from tallygate.core.ledger.entry import Flag
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from typing_extensions import TypeIs
 
-BYTES_PER_TOKEN: Final = 3
-"""Bytes of text per token to begin with: fewer than English has (about four), so that we rather count too many."""
+    from tallygate.core.counting import Count
 
 TOKENS_MAX: Final = 10**9
 """No report beyond this is believed, whatever the bytes say (the chain itself refuses more than 10^6)."""
@@ -30,16 +33,26 @@ TOKENS_MAX: Final = 10**9
 _BYTES_PER_TOKEN_MAX: Final = 256
 """The longest entries of real vocabularies (runs of white space) are about this many bytes."""
 
+_FRAMING_TOKENS: Final = 5
+"""What the usual chat templates put around a message: begin, role, line end, end, line end."""
+
+_decode_text = msgspec.json.Decoder(str).decode
+
 _UNSEEN_TOKENS_PER_CHOICE: Final = 16
 """Special tokens, tool-call markers and the like that a token counter sees and a reader does not."""
 
 
 class Usage(NamedTuple):
-    """The tokens that an inference is charged for, and how they were found."""
+    """The tokens that an inference is charged for, and how they were found.
+
+    Attributes:
+        basis: How the answer was counted, where we did: `node`, `tokenizer`, `3.000 bytes per token`, or two of them.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     flags: Flag
+    basis: str | None = None
 
     @property
     def estimated(self) -> bool:
@@ -60,6 +73,9 @@ class Tally:
         untold_bytes: Bytes of answer text (reasoning and tool calls included) that came without per-token data.
         prompt_tokens: Prompt tokens that the node itself listed; None if it did not.
         report: The last usage object that the upstream sent.
+        counter: Counts what the node has not told.
+        prompt_texts: Gives the texts that were asked, for a tokenizer.
+        texts: By choice, the pieces of answer text as JSON strings; None where no tokenizer wants them.
     """
 
     prompt_bytes: int
@@ -70,6 +86,25 @@ class Tally:
     untold_bytes: int = 0
     prompt_tokens: int | None = None
     report: Mapping[str, object] | None = None
+    counter: TokenCounter = field(default_factory=TokenCounter, compare=False)
+    prompt_texts: Callable[[], Sequence[str]] | None = field(default=None, compare=False)
+    texts: dict[bytes, list[bytes]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.counter.tokenizer is not None:
+            self.texts = {}
+
+    def add_untold(self, written_bytes: int, choice: bytes, *texts: bytes) -> None:
+        """Take note of answer text of which the node tells no tokens.
+
+        Args:
+            written_bytes: How much it is.
+            choice: The index of its choice, as JSON.
+            texts: The text itself, as JSON strings; needed only while `texts` is not None.
+        """
+        self.untold_bytes += written_bytes
+        if self.texts is not None:
+            self.texts.setdefault(choice, []).extend(texts)
 
     def usage(self, flags: Flag = Flag(0)) -> Usage:  # noqa: B008  (an immutable constant)
         """Return the tokens to charge for, believing the report if it can be true."""
@@ -77,19 +112,34 @@ class Tally:
             return self.counted(flags | Flag.USAGE_MISSING)
         prompt, completion = self.report.get("prompt_tokens"), self.report.get("completion_tokens")
         if _is_count(prompt) and _is_count(completion) and self._is_plausible(prompt, completion):
+            if self.untold_bytes and completion and not self.tokens and not self._reasoning_tokens():
+                self.counter.learn(self.untold_bytes, completion)
             return Usage(prompt, completion, flags)
         return self.counted(flags | Flag.USAGE_IMPLAUSIBLE)
 
     def counted(self, flags: Flag = Flag(0)) -> Usage:  # noqa: B008  (an immutable constant)
         """Return our own count, whatever was reported."""
-        prompt = self.prompt_tokens or _tokens_of(self.prompt_bytes)
-        completion = self.tokens + _tokens_of(self.untold_bytes)
-        return Usage(min(max(prompt, 1), self.prompt_tokens_max), completion, flags | Flag.ESTIMATED)
+        prompt = self.prompt_tokens or self._count_prompt()
+        completion, basis = self.tokens, "node"
+        if self.untold_bytes or not self.tokens:
+            untold = self._count_untold()
+            completion += untold.tokens
+            basis = f"node, {untold.basis}" if self.tokens else untold.basis
+        return Usage(min(max(prompt, 1), self.prompt_tokens_max), completion, flags | Flag.ESTIMATED, basis)
+
+    def _count_prompt(self) -> int:
+        texts = None if self.texts is None or self.prompt_texts is None else self.prompt_texts()
+        framing = 0 if texts is None else _FRAMING_TOKENS * len(texts)
+        return self.counter.count(texts, self.prompt_bytes).tokens + framing
+
+    def _count_untold(self) -> Count:
+        texts = None if self.texts is None else [_join(pieces) for pieces in self.texts.values()]
+        return self.counter.count(texts, self.untold_bytes)
 
     def _is_plausible(self, prompt: int, completion: int) -> bool:
         if prompt == 0 or (self.prompt_tokens is not None and prompt != self.prompt_tokens):
             return False
-        if completion > max(self.completion_tokens_max, self.tokens + _tokens_of(self.untold_bytes)):
+        if completion > max(self.completion_tokens_max, self.tokens + -(-self.untold_bytes // BYTES_PER_TOKEN)):
             return False  # more than was asked for, and more than came
         least = self.tokens + -(-self.untold_bytes // _BYTES_PER_TOKEN_MAX)
         unseen = _UNSEEN_TOKENS_PER_CHOICE * self.choices + (0 if self.tokens else self._reasoning_tokens())
@@ -108,11 +158,18 @@ def charged_after_crash(prompt_tokens_max: int) -> Usage:
     All that is known then is the prompt's bound, which counts bytes; of the answer nothing is known, so nothing is
     charged.
     """
-    return Usage(_tokens_of(prompt_tokens_max), 0, Flag.ESTIMATED)
+    return Usage(-(-prompt_tokens_max // BYTES_PER_TOKEN), 0, Flag.ESTIMATED)
 
 
-def _tokens_of(text_bytes: int) -> int:
-    return -(-text_bytes // BYTES_PER_TOKEN)
+def _join(pieces: Sequence[bytes]) -> str:
+    """Return the text of JSON strings, one after the other; a piece that is none counts as it stands."""
+    texts = []
+    for piece in pieces:
+        try:
+            texts.append(_decode_text(piece))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            texts.append(piece.decode(errors="replace"))
+    return "".join(texts)
 
 
 def _is_count(value: object) -> TypeIs[int]:

@@ -82,7 +82,13 @@ class Life:
         for target, name in places:
             floors[name] = max(floors.get(name, 1), target.tokens_floor)
         self._bounds = self._outgoing.bounds(floors)
-        self._tally = Tally(call.chat.prompt_bytes, *self._bounds, call.chat.choices)
+        self._tally = Tally(
+            call.chat.prompt_bytes,
+            *self._bounds,
+            call.chat.choices,
+            counter=relay.counter(call.card.id),
+            prompt_texts=call.chat.texts,
+        )
         self._dispatch = Dispatch(self._inference, self._outgoing, places, self.watch, relay.ledger)
         self._reply = Reply(sink, relay.render_error, relay.keep_alive_s)
         self._loop = asyncio.get_running_loop()

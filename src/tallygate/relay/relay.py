@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from tallygate.core.counting import TokenCounter
 from tallygate.core.errors import Code, Refusal
 from tallygate.relay.life import Call, Life
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from tallygate.core.counting import Tokenizer
     from tallygate.ports import Ledger, Upstreams
     from tallygate.relay.reply import Sink
 
@@ -27,6 +29,7 @@ class Relay:
         temperature: Sent when the caller names none; None sends none.
         keep_alive_s: After so long without a byte, a streaming caller gets a comment.
         calls_max: How many calls may be under way at a time.
+        tokenizers: By model id, what counts its tokens where nobody tells them.
         left_drain_s: How long an answer is still read whose caller has left, where it is billed to its end anyway.
     """
 
@@ -42,6 +45,7 @@ class Relay:
         keep_alive_s: float = 15.0,
         calls_max: int = 5000,
         left_drain_s: float = 30.0,
+        tokenizers: Mapping[str, Tokenizer] | None = None,
     ) -> None:
         self.ledger = ledger
         self.upstreams = upstreams
@@ -53,6 +57,8 @@ class Relay:
         self.left_drain_s = left_drain_s
         self.stopping = False
         self._calls_max = calls_max
+        self._tokenizers = tokenizers or {}
+        self._counters: dict[str, TokenCounter] = {}
         self._under_way: set[Life] = set()
         self._quiet: asyncio.Future[None] | None = None
 
@@ -81,6 +87,13 @@ class Relay:
             self._under_way.discard(life)
             if self._quiet is not None and not self._under_way and not self._quiet.done():
                 self._quiet.set_result(None)
+
+    def counter(self, model: str) -> TokenCounter:
+        """Return what counts a model's tokens where nobody tells them; it learns from call to call."""
+        counter = self._counters.get(model)
+        if counter is None:
+            counter = self._counters[model] = TokenCounter(self._tokenizers.get(model))
+        return counter
 
     def check_room(self) -> None:
         """Refuse (503) when the gateway is stopping, or as many calls are under way as may be."""

@@ -216,7 +216,9 @@ class Books:
             unpaid = -(-end.bill_ngonka * excess // listed.total)
         bills = {end.sending.upstream: end.bill_ngonka}
         end = end._replace(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
-        written = self._end(e.SETTLE, hold, end, cost, bills, unpaid or 0, flags=flags, overrun=(unpaid, excess))
+        written = self._end(
+            e.SETTLE, hold, end, cost, bills, unpaid or 0, flags=flags, reason=usage.basis, overrun=(unpaid, excess)
+        )
         return Settlement(cost, flags), written
 
     def void(self, hold: Hold, end: SendingEnd, reason: str) -> Written:

@@ -55,8 +55,8 @@ def find_crash_loss(hold: Hold, bill: Callable[[str, int, int], int], usage: Usa
         left -= possible
     cost, flags, prompt, completion = FREE, Flag(0), 0, 0
     if usage is not None and hold.open_sendings:  # with none open, all sendings had failed: nobody pays for those
-        prompt, completion, flags = usage
-        flags |= Flag.CHARGED_AFTER_CRASH
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        flags = usage.flags | Flag.CHARGED_AFTER_CRASH
         cost = cost_of(hold.price, hold.fee_ppm, prompt, completion)
         if cost.total > hold.cost.total:
             cost = hold.cost
