@@ -27,7 +27,7 @@ from tallygate.core.ledger.restoring import restore_hold
 from tallygate.core.pricing import Sheet
 from tallygate.core.usage import charged_after_crash
 from tallygate.ports import ApiKey, UnknownKeyError
-from tallygate.storage.group_commit import GroupCommit
+from tallygate.storage.group_commit import FlushThread, GroupCommit
 from tallygate.storage.journal import Contents, Journal, KeyRow, NewAccount, NotAStoreError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.audit import Report
     from tallygate.core.pricing import UpstreamRate
     from tallygate.core.usage import Usage
+    from tallygate.storage.group_commit import Flusher
 
 
 class EmbeddedLedger:
@@ -47,6 +48,7 @@ class EmbeddedLedger:
         entropy: Gives so many random bytes.
         wait_for_hold: Whether a hold is durable before its inference is sent; if not, a crash of the machine can
             lose the holds of the last instant, and with them the knowledge of what was sent.
+        flusher: Makes who waits for the disk.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class EmbeddedLedger:
         now_ns: Callable[[], int],
         entropy: Callable[[int], bytes],
         wait_for_hold: bool = True,
+        flusher: Callable[[Callable[[], None]], Flusher] = FlushThread,
     ) -> None:
         contents = journal.open()
         self._journal = journal
@@ -70,7 +73,7 @@ class EmbeddedLedger:
         except (InvariantBrokenError, LookupError, ValueError, StopIteration) as error:
             message = f"the books in the store do not fit together ({type(error).__name__}: {error})"
             raise NotAStoreError(f"{message}; `tallygate verify` says where") from None
-        self._queue = GroupCommit(lambda entries, rows: journal.write(entries, rows, now_ns()), journal.flush)
+        self._queue = GroupCommit(lambda entries, rows: journal.write(entries, rows, now_ns()), journal.flush, flusher)
 
     # --- Ledger ------------------------------------------------------------------------------------------------
 

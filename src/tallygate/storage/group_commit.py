@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import threading
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tallygate.core.errors import StoreUnavailableError
 
@@ -21,6 +21,49 @@ if TYPE_CHECKING:
 
     from tallygate.core.ledger.records import Written
     from tallygate.storage.journal import Row
+
+
+class Flusher(Protocol):
+    """Who waits for the disk, so that the event loop does not; one flush at a time."""
+
+    def begin(self, done: Callable[[Exception | None], None]) -> None:
+        """Flush, then call `done` on the event loop with what went wrong, if anything did."""
+
+    async def close(self) -> None:
+        """End it; no flush is under way any more."""
+
+
+class FlushThread:
+    """Waits for the disk in a thread of its own.
+
+    Args:
+        flush: Waits until what was written is durable.
+    """
+
+    def __init__(self, flush: Callable[[], None]) -> None:
+        self._flush = flush
+        self._loop = asyncio.get_running_loop()
+        self._jobs: SimpleQueue[Callable[[Exception | None], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="group-commit", daemon=True)
+        self._thread.start()
+
+    def begin(self, done: Callable[[Exception | None], None]) -> None:
+        """Let the thread flush."""
+        self._jobs.put(done)
+
+    async def close(self) -> None:
+        """End the thread."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        while (done := self._jobs.get()) is not None:
+            failure = None
+            try:
+                self._flush()
+            except Exception as error:  # noqa: BLE001  (whatever it was, the books must not go on without it)
+                failure = error
+            self._loop.call_soon_threadsafe(done, failure)
 
 
 class _Batch(NamedTuple):
@@ -34,21 +77,24 @@ class GroupCommit:
 
     Args:
         write: Takes one batch into the store without waiting for the disk; called on the event loop.
-        flush: Waits until that batch is durable; called from a thread of its own. The two alternate.
+        flush: Waits until that batch is durable; called by the flusher. The two alternate.
+        flusher: Makes who waits for the disk.
     """
 
-    def __init__(self, write: Callable[[list[Written], list[Row]], None], flush: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        write: Callable[[list[Written], list[Row]], None],
+        flush: Callable[[], None],
+        flusher: Callable[[Callable[[], None]], Flusher] = FlushThread,
+    ) -> None:
         self._write = write
-        self._flush = flush
         self._loop = asyncio.get_running_loop()
         self._gathering = _Batch([], [], [])
         self._committing: _Batch | None = None
         self._scheduled = False
         self._failure: str | None = None
         self._closed = False
-        self._jobs: SimpleQueue[_Batch | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="group-commit", daemon=True)
-        self._thread.start()
+        self._flusher = flusher(flush)
 
     @property
     def failure(self) -> str | None:
@@ -92,12 +138,11 @@ class GroupCommit:
         return waiter
 
     async def close(self) -> None:
-        """Finish what was taken, then end the thread; nothing more is taken from here on."""
+        """Finish what was taken, then end the flusher; nothing more is taken from here on."""
         self._closed = True
         with contextlib.suppress(StoreUnavailableError):  # whoever waited for an entry has been told already
             await self.durable()
-        self._jobs.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await self._flusher.close()
 
     def _dispatch(self) -> None:
         if self._failure is not None:
@@ -106,35 +151,23 @@ class GroupCommit:
         self._gathering = _Batch([], [], [])
         try:
             self._write(batch.entries, batch.rows)
-        except Exception as error:  # noqa: BLE001  (whatever it was, the books must not go on without it)
-            self._finish(batch, _describe(error))
+        except Exception as error:  # noqa: BLE001  (the same)
+            self._finish(error)
         else:
-            self._jobs.put(batch)
+            self._flusher.begin(self._finish)
 
-    def _work(self) -> None:
-        while (batch := self._jobs.get()) is not None:
-            failure = None
-            try:
-                self._flush()
-            except Exception as error:  # noqa: BLE001  (the same)
-                failure = _describe(error)
-            self._loop.call_soon_threadsafe(self._finish, batch, failure)
-
-    def _finish(self, batch: _Batch, failure: str | None) -> None:
-        self._committing = None
-        if failure is not None:
-            self._failure = failure
-            _wake(batch.waiters + self._gathering.waiters, failure)
+    def _finish(self, error: Exception | None) -> None:
+        batch, self._committing = self._committing, None
+        waiters = [] if batch is None else batch.waiters
+        if error is not None:
+            self._failure = failure = f"{type(error).__name__}: {error}"
+            _wake(waiters + self._gathering.waiters, failure)
             return
-        _wake(batch.waiters, None)
+        _wake(waiters, None)
         if self._gathering.entries or self._gathering.rows:
             self._dispatch()
         else:
             self._scheduled = False
-
-
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 def _wake(waiters: list[asyncio.Future[None]], failure: str | None) -> None:

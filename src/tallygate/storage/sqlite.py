@@ -51,13 +51,15 @@ class SqliteJournal:
     Args:
         path: The database file; made, with its folder, where it is missing and `create` says so.
         writer: 16 random bytes, used as the installation's id if the file is new.
+        vfs: The name of the SQLite VFS to go through; None is the system's files.
     """
 
-    def __init__(self, path: Path, writer: bytes, *, create: bool = True) -> None:
+    def __init__(self, path: Path, writer: bytes, *, create: bool = True, vfs: str | None = None) -> None:
         if not create and not (path.exists() and path.stat().st_size):
             raise NotAStoreError(f"there is no store at {path}; `tallygate init` makes one")
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = path
+        self._vfs = vfs
         self._new_writer = writer
         self._lock = lock_store(path)
         try:
@@ -126,7 +128,7 @@ class SqliteJournal:
         with reading(self._path):
             if not self._path.exists():
                 os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            db = apsw.Connection(str(self._path))
+            db = apsw.Connection(str(self._path), vfs=self._vfs)
             db.set_busy_timeout(BUSY_MS)
             ((objects,),) = db.execute(QUERIES["count_objects"])
             if not objects and not db.pragma("application_id"):
