@@ -13,7 +13,7 @@ import random
 import signal
 import ssl
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -73,6 +73,23 @@ class EntropyPool:
         begin = self._used
         self._used += count
         return self._bytes[begin : self._used]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a gateway takes from the machine that it runs on, beside sockets and files.
+
+    Attributes:
+        now_ns: Wall clock in nanoseconds.
+        monotonic_s: A clock that is never set.
+        entropy: Gives so many random bytes.
+        draw: Returns a random integer from 0 up to, not including, its argument.
+    """
+
+    now_ns: Callable[[], int] = time.time_ns
+    monotonic_s: Callable[[], float] = time.monotonic
+    entropy: Callable[[int], bytes] = field(default_factory=EntropyPool)
+    draw: Callable[[int], int] = random.SystemRandom().randrange
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +170,20 @@ def build_admin(settings: Settings, ledger: EmbeddedLedger, pepper: bytes, upstr
     )
 
 
-def build(settings: Settings, ledger: EmbeddedLedger, pepper: bytes) -> Gateway:
+def build(settings: Settings, ledger: EmbeddedLedger, pepper: bytes, machine: Machine | None = None) -> Gateway:
     """Put a gateway together on open books."""
-    entropy = EntropyPool()
-    timestamps = RequestTimestamps(time.time_ns)
+    machine = machine or Machine()
+    entropy = machine.entropy
+    timestamps = RequestTimestamps(machine.now_ns)
     upstreams = UpstreamPool(
-        [_build_upstream(upstream, timestamps) for upstream in settings.upstreams], random.SystemRandom().randrange
+        [_build_upstream(upstream, timestamps, machine.monotonic_s) for upstream in settings.upstreams], machine.draw
     )
     problems = Problems(settings.billing.insufficient_balance_status)
     relay = Relay(
         ledger=ledger,
         upstreams=upstreams,
-        mint_id=lambda: ids.inference_id(time.time_ns() // 1_000_000, entropy(10)),
-        time_s=lambda: int(time.time()),
+        mint_id=lambda: ids.inference_id(machine.now_ns() // 1_000_000, entropy(10)),
+        time_s=lambda: machine.now_ns() // 10**9,
         render_error=problems.error,
         temperature=settings.server.default_temperature,
         keep_alive_s=settings.server.keep_alive_s,
@@ -292,11 +310,10 @@ async def _drain(gateway: Gateway, public: HttpServer, drain_s: float) -> None:
             await relay.wait_until_quiet(CUT_S)
 
 
-def _build_upstream(settings: UpstreamSettings, timestamps: RequestTimestamps) -> Upstream:
+def _build_upstream(settings: UpstreamSettings, timestamps: RequestTimestamps, now_s: Callable[[], float]) -> Upstream:
     tls = None if settings.ca_file is None else ssl.create_default_context(cafile=str(settings.ca_file))
     client = HttpClient(timeouts=settings.timeouts, tls=tls)
     access = settings.access
-    now_s = time.monotonic
     if isinstance(access, BearerAccess):
         return BearerUpstream(settings=settings, access=access, client=client, now_s=now_s)
     return GonkaUpstream(settings=settings, access=access, client=client, timestamps=timestamps, now_s=now_s)

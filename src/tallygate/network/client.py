@@ -155,7 +155,7 @@ class HttpClient:
             now = lane.loop.time()
         first_byte_at = now + self._timeouts.first_byte_s
         answer = connection.send(request, upload=upload, first_byte_at=first_byte_at, total_at=total_at)
-        lane.calls.add(connection)
+        lane.calls[connection] = None
         if on_sent is not None:
             on_sent()
         try:

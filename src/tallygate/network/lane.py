@@ -60,7 +60,7 @@ class Lane:
         self.host_line = f" HTTP/1.1\r\nHost: {origin.authority}\r\n".encode()
         self.busy = 0
         self.idle: list[Connection] = []
-        self.calls: set[Connection] = set()
+        self.calls: dict[Connection, None] = {}  # in the order of their beginning, as are those that are open
         self.waiters: deque[tuple[Place, float]] = deque()
         self.closed = False
         self.origin = origin
@@ -68,7 +68,7 @@ class Lane:
         self._limits = limits
         self._on_unused = on_unused
         self.loop = asyncio.get_running_loop()
-        self._open: set[Connection] = set()
+        self._open: dict[Connection, None] = {}
         self._emptied: asyncio.Future[None] | None = None
 
     def take_idle(self, now: float) -> Connection | None:
@@ -142,7 +142,7 @@ class Lane:
                 connection.discard()
                 # A transport that its loop closes because connecting was cancelled may never
                 # say that it is lost; uvloop's does not.
-                self._open.discard(connection)
+                self._open.pop(connection, None)
                 self._free_place()
         return connection
 
@@ -164,16 +164,16 @@ class Lane:
 
     def attach(self, connection: Connection) -> None:
         """Count a connection whose transport is open."""
-        self._open.add(connection)
+        self._open[connection] = None
 
     def detach(self, connection: Connection) -> None:
         """Stop counting a connection whose transport is gone."""
-        self._open.discard(connection)
+        self._open.pop(connection, None)
         self._tell_if_unused()
 
     def give_back(self, connection: Connection) -> None:
         """Take back a connection that can serve again."""
-        self.calls.discard(connection)
+        self.calls.pop(connection, None)
         if self.waiters:
             self._pass_on(connection)
         else:
@@ -182,7 +182,7 @@ class Lane:
 
     def drop(self, connection: Connection) -> None:
         """Take back the place of a connection that is closed."""
-        self.calls.discard(connection)
+        self.calls.pop(connection, None)
         self._free_place()
 
     def forget(self, connection: Connection) -> None:

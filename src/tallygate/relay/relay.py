@@ -59,7 +59,7 @@ class Relay:
         self._calls_max = calls_max
         self._tokenizers = tokenizers or {}
         self._counters: dict[str, TokenCounter] = {}
-        self._under_way: set[Life] = set()
+        self._under_way: dict[Life, None] = {}  # in the order of their arrival
         self._quiet: asyncio.Future[None] | None = None
 
     @property
@@ -80,11 +80,11 @@ class Relay:
         """
         self.check_room()
         life = Life(self, call, sink)
-        self._under_way.add(life)
+        self._under_way[life] = None
         try:
             await life.live()
         finally:
-            self._under_way.discard(life)
+            del self._under_way[life]
             if self._quiet is not None and not self._under_way and not self._quiet.done():
                 self._quiet.set_result(None)
 
