@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-from math import floor
 from typing import Any, NamedTuple
 
 import pytest
@@ -20,72 +18,28 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tallygate.core.errors import Code, Refusal
+from tallygate.core.errors import Refusal
 from tallygate.core.ledger.records import Hold, Sending, SendingEnd
 from tallygate.core.money import ACCOUNT_PICOUSD_MAX
 from tallygate.core.pricing import Price, revised
+from tallygate.core.usage import charged_after_crash
+from tests.bookkeeper import Bookkeeper, Ended
+from tests.bookkeeper import Price as NaivePrice
 from tests.core.ledger.world import MODEL, World, usage
 
 ACCOUNTS = ("a", "b")
 AMOUNTS = st.sampled_from([1, 143_008, 10**6, 10**12, ACCOUNT_PICOUSD_MAX]) | st.integers(-5, ACCOUNT_PICOUSD_MAX + 5)
+CHANGES = st.integers(-(10**6), 10**6) | st.integers(-2 * ACCOUNT_PICOUSD_MAX, 2 * ACCOUNT_PICOUSD_MAX)
 TOKENS = st.integers(0, 2000)
 BILLS = st.integers(0, 10**6)
+UPSTREAMS = st.sampled_from(["nodes", "n", "n-2"])
 
 
 class Open(NamedTuple):
-    """What the bookkeeper knows of a hold: whose, how much, at which price, and its sending."""
+    """An open hold and its sendings that have not ended."""
 
     hold: Hold
-    account: str
-    held: int
-    price: tuple[int, int, int, int]
-    sending: Sending
-
-
-class Bookkeeper:
-    """A customer's money as anybody would write it down: what is free, what is set aside, what was taken."""
-
-    def __init__(self) -> None:
-        self.free = dict.fromkeys(ACCOUNTS, 0)
-        self.aside = dict.fromkeys(ACCOUNTS, 0)
-        self.came = self.taken = self.billed = 0
-        self.references: dict[tuple[str, str], int] = {}
-        self.price = (100, 300, 7, 100_000)
-
-    def charge(self, price: tuple[int, int, int, int], prompt: int, completion: int) -> int:
-        """Return the price of so many tokens, the fee rounded half up."""
-        inp, out, call, fee_ppm = price
-        base = Fraction(prompt * inp + completion * out + call)
-        return int(base) + floor(base * fee_ppm / 10**6 + Fraction(1, 2))
-
-    def expect_deposit(self, account: str, picousd: int, reference: str | None) -> str:
-        """Return what becomes of a deposit: booked, replayed, or why it is refused."""
-        if picousd <= 0:
-            return "invalid_value"
-        if reference is not None and (account, reference) in self.references:
-            return "replayed" if self.references[account, reference] == picousd else "conflict"
-        if self.free[account] + self.aside[account] + picousd > ACCOUNT_PICOUSD_MAX:
-            return "invalid_value"
-        if reference is not None:
-            self.references[account, reference] = picousd
-        self.free[account] += picousd
-        self.came += picousd
-        return "booked"
-
-    def expect_hold(self, account: str, amount: int) -> Code | None:
-        """Return why a hold is refused, or None if it is taken."""
-        if amount > self.free[account]:
-            whole = self.free[account] + self.aside[account]
-            return Code.BALANCE_HELD if amount <= whole else Code.INSUFFICIENT_BALANCE
-        self.free[account] -= amount
-        self.aside[account] += amount
-        return None
-
-    def end(self, opened: Open, charge: int) -> None:
-        """Take the charge out of what is set aside, and free the rest."""
-        self.aside[opened.account] -= opened.held
-        self.free[opened.account] += opened.held - charge
-        self.taken += charge
+    sendings: tuple[Sending, ...]
 
 
 class History(RuleBasedStateMachine):
@@ -98,16 +52,29 @@ class History(RuleBasedStateMachine):
         """Open the accounts."""
         self.world = World()
         self.keeper = Bookkeeper()
+        self.keeper.prices[MODEL] = NaivePrice(100, 300, 7, 100_000)
         self.count = 0
         for account in ACCOUNTS:
             self.world.open(account)
+            self.keeper.begin(account)
 
     @rule(account=st.sampled_from(ACCOUNTS), picousd=AMOUNTS, reference=st.none() | st.sampled_from("xy"))
     def deposit(self, account: str, picousd: int, reference: str | None) -> None:
         """A deposit is booked, replayed or refused as predicted."""
-        expected = self.keeper.expect_deposit(account, picousd, reference)
+        expected = self.keeper.deposit(account, picousd, reference)
         try:
             outcome = "replayed" if self.world.deposit(account, picousd, reference).replayed else "booked"
+        except Refusal as refusal:
+            outcome = refusal.code.value
+        assert outcome == expected
+
+    @rule(account=st.sampled_from(ACCOUNTS), picousd=CHANGES)
+    def correct(self, account: str, picousd: int) -> None:
+        """A correction is booked or refused as predicted, into debt as well."""
+        expected = self.keeper.correct(account, picousd)
+        try:
+            self.world.keep(self.world.books.correct(account, picousd, "goodwill", "operator")[1])
+            outcome = "booked"
         except Refusal as refusal:
             outcome = refusal.code.value
         assert outcome == expected
@@ -116,79 +83,94 @@ class History(RuleBasedStateMachine):
     def hold(self, account: str, prompt: int, completion: int) -> Any:
         """A hold is taken or refused as predicted."""
         self.count += 1
-        price, first = self.keeper.price, Sending(0, 0, "nodes", None)
-        amount = self.keeper.charge(price, prompt, completion)
-        expected = self.keeper.expect_hold(account, amount)
+        name, first = f"chatcmpl-{self.count}", Sending(0, 0, "nodes", None)
+        expected = self.keeper.hold(name, account, MODEL, prompt, completion)
         bounds = {"prompt_tokens_max": prompt, "completion_tokens_max": completion, "first": first}
-        if expected is not None:
+        if expected != "held":
             with pytest.raises(Refusal) as refused:
-                self.world.hold(f"chatcmpl-{self.count}", account, **bounds)
-            assert refused.value.code is expected
+                self.world.hold(name, account, **bounds)
+            assert refused.value.code == expected
             return multiple()
-        return Open(self.world.hold(f"chatcmpl-{self.count}", account, **bounds), account, amount, price, first)
+        return Open(self.world.hold(name, account, **bounds), (first,))
 
-    @rule(target=open_holds, opened=consumes(open_holds), bill=BILLS, upstream=st.sampled_from(["nodes", "n", "n-2"]))
-    def retry(self, opened: Open, bill: int, upstream: str) -> Open:
-        """A retry moves no USD; what the failed sending cost is the operator's."""
-        books, sending = self.world.books, Sending(0, opened.sending.try_ + 1, upstream, None)
-        self.world.keep(books.end_attempt(opened.hold, SendingEnd(opened.sending, 0, 0, bill)))
+    @rule(target=open_holds, opened=consumes(open_holds), bill=st.none() | BILLS, upstream=UPSTREAMS)
+    def retry(self, opened: Open, bill: int | None, upstream: str) -> Open:
+        """A retry moves no USD; what the failed sending cost is the operator's. It may begin before that one ends."""
+        books, last = self.world.books, opened.sendings[-1]
+        sending, sendings = Sending(0, last.try_ + 1, upstream, None), opened.sendings
+        if bill is not None:
+            self.world.keep(books.end_attempt(opened.hold, SendingEnd(last, 0, 0, bill)))
+            self.keeper.retry(bill)
+            sendings = sendings[:-1]
         self.world.keep(books.begin_attempt(opened.hold, sending))
-        self.keeper.billed += bill
-        return opened._replace(sending=sending)
+        return opened._replace(sendings=(*sendings, sending))
 
     @rule(opened=consumes(open_holds), prompt=TOKENS, completion=TOKENS, bill=BILLS)
     def settle(self, opened: Open, prompt: int, completion: int, bill: int) -> None:
         """A settlement charges what was used at the price of the hold, and never more than the hold."""
-        charge = min(self.keeper.charge(opened.price, prompt, completion), opened.held)
-        end = SendingEnd(opened.sending, prompt, completion, bill)
+        self.end_others(opened, bill)
+        end = SendingEnd(opened.sendings[-1], prompt, completion, bill)
+        expected = self.keeper.settle(opened.hold.inference, prompt, completion, bill)
         settlement, written = self.world.books.settle(opened.hold, end, usage(prompt, completion))
         self.world.keep(written)
-        assert settlement.cost.total == charge
-        self.keeper.end(opened, charge)
-        self.keeper.billed += bill
+        assert (settlement.cost.base, settlement.cost.fee) == expected[:2]
+        assert self.borne() == expected[2:]
 
     @rule(opened=consumes(open_holds), bill=BILLS)
     def void(self, opened: Open, bill: int) -> None:
         """A void charges nothing."""
-        self.world.keep(self.world.books.void(opened.hold, SendingEnd(opened.sending, 0, 0, bill), "failed"))
-        self.keeper.end(opened, 0)
-        self.keeper.billed += bill
+        self.end_others(opened, bill)
+        expected = self.keeper.void(opened.hold.inference, bill)
+        self.world.keep(self.world.books.void(opened.hold, SendingEnd(opened.sendings[-1], 0, 0, bill), "failed"))
+        assert expected == Ended(borne_ngonka=bill)
 
-    @rule(opened=consumes(open_holds), bill=BILLS, prompt=st.none() | TOKENS)
-    def expire(self, opened: Open, bill: int, prompt: int | None) -> None:
-        """An expiry charges nothing, or the prompt."""
-        spent = None if prompt is None else usage(prompt, 0)
-        charge = 0 if prompt is None else min(self.keeper.charge(opened.price, prompt, 0), opened.held)
+    @rule(opened=consumes(open_holds), bill=BILLS, charge_prompt=st.booleans())
+    def expire(self, opened: Open, bill: int, charge_prompt: bool) -> None:
+        """An expiry charges nothing, or the prompt; all its open sendings may have cost something."""
+        sendings = len(opened.sendings)
+        expected = self.keeper.expire(opened.hold.inference, bill * sendings, sendings, charge_prompt=charge_prompt)
+        spent = charged_after_crash(opened.hold.prompt_tokens_max) if charge_prompt else None
         self.world.keep(self.world.books.expire(opened.hold, lambda *_: bill, spent))
-        self.keeper.end(opened, charge)
-        self.keeper.billed += bill
+        assert self.borne() == expected[2:]
 
     @rule(inp=st.integers(1, 1000), out=st.integers(1, 1000), call=st.integers(0, 9), fee=st.integers(0, 10**6))
     def publish(self, inp: int, out: int, call: int, fee: int) -> None:
         """A new price counts for holds from now on."""
         books = self.world.books
         self.world.keep(books.publish(revised(books.sheet, {MODEL: Price(inp, out, call)}, fee_ppm=fee), "operator"))
-        self.keeper.price = (inp, out, call, fee)
+        self.keeper.prices[MODEL] = NaivePrice(inp, out, call, fee)
+
+    def end_others(self, opened: Open, bill: int) -> None:
+        """End all sendings but the last, as an ending of the inference demands."""
+        for sending in opened.sendings[:-1]:
+            self.world.keep(self.world.books.end_attempt(opened.hold, SendingEnd(sending, 0, 0, bill)))
+            self.keeper.retry(bill)
+
+    def borne(self) -> tuple[int, int]:
+        """Return what the last entry says that the operator bears, at list price and in ngonka."""
+        return self.world.last.overrun_list_picousd or 0, self.world.last.overrun_ngonka or 0
 
     @invariant()
     def money_is_where_the_bookkeeper_says(self) -> None:
-        """Balances are the predicted ones, none is below zero, and nothing was made or lost."""
+        """Balances are the predicted ones, and nothing was made or lost."""
         keeper, accounts = self.keeper, self.world.books.accounts
         assert {name: (a.available, a.held) for name, a in accounts.items()} == {
             name: (keeper.free[name], keeper.aside[name]) for name in ACCOUNTS
         }
-        assert min(*keeper.free.values(), *keeper.aside.values()) >= 0
-        assert sum(keeper.free.values()) + sum(keeper.aside.values()) + keeper.taken == keeper.came
+        assert min(keeper.aside.values()) >= 0
+        had = sum(keeper.free.values()) + sum(keeper.aside.values()) + keeper.base + keeper.fee
+        assert had == keeper.came + keeper.corrected
 
     def teardown(self) -> None:
         """In the end the audit is clean, and its totals are the bookkeeper's."""
-        report = self.world.audit()
+        report, keeper = self.world.audit(), self.keeper
         assert report.problems == []
         totals = report.totals
-        assert -totals["USD", "world"] == self.keeper.came
-        assert totals["USD", "income/base"] + totals["USD", "income/fee"] == self.keeper.taken
-        assert totals["NGONKA", "cost/paid"] + totals["NGONKA", "cost/unpaid"] == self.keeper.billed
-        assert report.open_holds == len(self.world.books.holds)
+        assert (-totals["USD", "world"], -totals["USD", "corrections"]) == (keeper.came, keeper.corrected)
+        assert (totals["USD", "income/base"], totals["USD", "income/fee"]) == (keeper.base, keeper.fee)
+        assert totals["NGONKA", "cost/paid"] == keeper.paid_ngonka
+        assert totals["NGONKA", "cost/unpaid"] == keeper.borne_ngonka
+        assert report.open_holds == len(keeper.open) == len(self.world.books.holds)
 
 
 def test_no_history_makes_books_and_bookkeeper_differ() -> None:
