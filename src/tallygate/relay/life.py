@@ -139,7 +139,7 @@ class Life:
 
     def _leave(self) -> None:
         """Take note that the caller has left: read on for a while what is billed to its end anyway, or stop here."""
-        under_way = self._inference.state in (State.SENT, State.STREAMING)
+        under_way = self._inference.state in (State.SENT, State.STREAMING) and not self._ending
         if not under_way or not self._dispatch.target.bills_to_end or not self._relay.left_drain_s:
             self.watch.leave()
             return
