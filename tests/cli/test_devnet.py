@@ -12,14 +12,19 @@ from tests.cli.installation import Program, free_ports
 from tests.cli.test_serve import listening
 
 
+def read_json(url: str, path: str) -> dict[str, object]:
+    """Return what a host answers to a path."""
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
+    connection.request("GET", path)
+    content: dict[str, object] = json.loads(connection.getresponse().read())
+    connection.close()
+    return content
+
+
 def read_state(node_url: str) -> dict[str, object]:
     """Return what a node says of itself."""
-    place = urlsplit(node_url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
-    connection.request("GET", "/devnet/state")
-    state: dict[str, object] = json.loads(connection.getresponse().read())
-    connection.close()
-    return state
+    return read_json(node_url, "/devnet/state")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -47,6 +52,16 @@ def test_each_scheme_makes_a_node(tmp_path: Path) -> None:
         urls = [line.partition("=")[2] for line in program.lines if line.startswith("NODE_URL=")]
 
         assert [read_state(url)["scheme"] for url in urls] == ["raw", "deprecated"]
+
+
+def test_an_attempt_can_cost_a_fee(tmp_path: Path) -> None:
+    """`--attempt-ngonka` is what the Bearer gateway says that it pays for each nonce."""
+    with Program(["devnet", "--port", "0", "--attempt-ngonka", "1000"], tmp_path) as program:
+        program.wait_line("BEARER_KEY=")
+        (url,) = [line.partition("=")[2] for line in program.lines if line.startswith("BEARER_URL=")]
+
+        config = read_json(url, "/v1/status")["config"]
+        assert config == {"token_price": 1, "fee_per_nonce": 1000}
 
 
 def test_json_prints_each_fact_as_an_object(tmp_path: Path) -> None:

@@ -94,3 +94,26 @@ def test_price_is_locked_at_the_start() -> None:
     chain.price_ngonka = 50
     chain.finish(inference, 1, 1)
     assert inference.cost_ngonka == 4
+
+
+def test_the_fee_of_an_attempt_is_debited_at_its_start() -> None:
+    """An attempt costs its fee whether or not it finishes; its tokens are debited besides, as far as there is money."""
+    chain, _ = make_chain(price=2)
+    account = chain.open_account("gonka1someone")
+    account.balance_ngonka = 1010
+    inference = chain.start("id", account.address, "gonka1node", "model", fee_ngonka=1000)
+    assert (inference.fee_ngonka, inference.cost_ngonka, account.balance_ngonka) == (1000, 1000, 10)
+    chain.finish(inference, 3, 4)
+    assert (inference.tokens_ngonka, inference.cost_ngonka, account.balance_ngonka) == (10, 1010, 0)
+
+
+def test_what_has_not_finished_after_20_blocks_is_expired() -> None:
+    """An inference is started for 20 blocks, expired from the next one on, and finished when it has finished."""
+    chain, clock = make_chain()
+    inference = chain.start("id", "gonka1someone", "gonka1node", "model")
+    clock.time_ns += 20 * 5 * NS_PER_S
+    assert chain.status_of(inference) == "STARTED"
+    clock.time_ns += 5 * NS_PER_S
+    assert chain.status_of(inference) == "EXPIRED"
+    chain.finish(inference, 1, 1)
+    assert chain.status_of(inference) == "FINISHED"

@@ -53,13 +53,31 @@ async def test_hang_up_ends_without_an_answer(world: World) -> None:
 
 @pytest.mark.parametrize(("fault", "message"), WORDS.items())
 async def test_statuses(world: World, fault: str, message: str) -> None:
-    """An ordered status has a node's words, happens as often as ordered, and costs nothing."""
+    """An ordered status has a node's words and happens as often as ordered; only what the engine says costs a token."""
     await world.order(fault, times=2)
     for _ in range(2):
         answer = await world.chat()
         assert (answer.status, answer.json()) == (int(fault), {"error": message})
-    assert world.spent() == 0
+    assert world.spent() == (2 if fault in ("400", "422") else 0)
     assert (await world.chat()).status == 200
+
+
+async def test_an_engines_rejection_is_recorded(world: World) -> None:
+    """The engine's 400 comes after all checks: a wrong signature is a 401 first, a good one is billed one token."""
+    await world.order("400", times=2)
+    body = chat_body()
+    assert (await world.send(world.sign(chat_body(temperature=1)), body)).status == 401
+    assert world.devnet.chain.inferences == {}
+    assert (await world.chat()).status == 400
+    (inference,) = world.devnet.chain.inferences.values()
+    assert (inference.prompt_tokens, inference.completion_tokens, inference.cost_ngonka) == (1, 0, 1)
+
+
+async def test_a_400_in_other_words_is_none_of_the_engines(world: World) -> None:
+    """A 400 that is ordered with a check's words comes before any inference, and costs nothing."""
+    await world.order("400", message="signature is too old")
+    assert (await world.chat()).status == 400
+    assert world.devnet.chain.inferences == {}
 
 
 async def test_429_names_another_way(world: World) -> None:
@@ -148,6 +166,80 @@ async def test_cut_comes_before_the_end_of_a_short_stream(world: World) -> None:
     assert answer.frames()[-1]["usage"]
     assert not answer.done()
     assert not answer.complete
+
+
+async def test_a_stream_can_be_cut_before_and_after_every_frame(world: World) -> None:
+    """Each cut lets exactly its frames through: none, some, all but the usage, all but [DONE]."""
+    whole = (await world.chat(stream=True, max_tokens=3)).frames()
+    assert "usage" in whole[-1]
+    assert "usage" not in whole[-2]
+    for count in range(len(whole) + 2):
+        await world.order("cut", after_frames=count)
+        answer = await world.chat(stream=True, max_tokens=3)
+        assert len(answer.frames()) == min(count, len(whole))
+        assert not answer.done()
+        assert not answer.complete
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_cut_end(world: World, stream: bool) -> None:
+    """Everything comes, [DONE] too, but the end of the body does not; it is billed in full."""
+    whole = await world.chat(stream=stream)
+    cost = world.spent()
+    await world.order("cut_end")
+    answer = await world.chat(stream=stream)
+    assert not answer.complete
+    assert answer.done() == stream
+    assert len(answer.body) == len(whole.body)
+    assert world.spent() == 2 * cost
+
+
+@pytest.mark.parametrize("after_frames", [0, 3, 1000])
+async def test_hold_stream_goes_on(world: World, after_frames: int) -> None:
+    """A held stream stops after its frames, at the latest before [DONE], and goes on when the fault is deleted."""
+    whole = (await world.chat(stream=True, max_tokens=3)).frames()
+    cost = world.spent()
+    await world.order("hold_stream", after_frames=after_frames)
+    wire = await world.open_chat(stream=True, max_tokens=3)
+    shown = min(after_frames, len(whole))
+    got = await wire.receive_frames(shown)
+    assert got.count(b"\n\n") == shown
+    receiving = asyncio.ensure_future(wire.receive_rest())
+    await control(world.url, "GET", "state")
+    assert not receiving.done()
+    assert (world.spent() == 2 * cost) == (after_frames == 1000)  # the inference waits with its stream
+    await control(world.url, "DELETE", "faults")
+    rest = await receiving
+    wire.leave()
+    assert rest.count(b"data: ") == len(whole) - shown + 1
+    assert b"data: [DONE]" in rest
+    assert world.spent() == 2 * cost
+
+
+async def test_a_held_stream_runs_on_when_its_client_leaves(world: World) -> None:
+    """Nobody has to delete a hold whose client has left: the inference runs to its end and is billed in full."""
+    cost = await full_cost(world, stream=True)
+    await world.order("hold_stream", after_frames=2)
+    wire = await world.open_chat(stream=True)
+    await wire.receive_frames(2)
+    wire.leave()
+    await world.devnet.wait_idle()
+    assert world.spent() == 2 * cost
+
+
+async def test_a_held_body_comes_in_two_halves(world: World) -> None:
+    """An unstreamed answer is held in its middle, and is whole when the fault is deleted."""
+    await world.order("hold_stream")
+    wire = await world.open_chat()
+    receiving = asyncio.ensure_future(wire.receive())
+    while not world.devnet.chain.inferences:
+        await control(world.url, "GET", "state")
+    assert not receiving.done()
+    await control(world.url, "DELETE", "faults")
+    answer = await receiving
+    wire.leave()
+    assert answer.complete
+    assert answer.json()["usage"]
 
 
 async def test_cut_body(world: World) -> None:

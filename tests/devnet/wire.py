@@ -87,6 +87,13 @@ class Wire:
             body += event.data
         return body
 
+    async def receive_rest(self) -> bytes:
+        """Reads the rest of a body whose beginning was read."""
+        body = b""
+        while isinstance(event := await self._next(), h11.Data):
+            body += event.data
+        return body
+
     async def receive_raw(self) -> bytes:
         """Reads everything until the connection's end."""
         return await self._reader.read()

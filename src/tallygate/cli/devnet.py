@@ -44,6 +44,13 @@ _DEFAULTS = network.DevnetSettings()
 @click.option(
     "--price-ngonka", type=click.IntRange(0), default=_DEFAULTS.price_ngonka, show_default=True, help="Of one token."
 )
+@click.option(
+    "--attempt-ngonka",
+    type=click.IntRange(0),
+    default=_DEFAULTS.attempt_ngonka,
+    show_default=True,
+    help="What the Bearer gateway pays for each attempt besides its tokens; mainnet's pay 1000.",
+)
 @click.option("--model", "models", multiple=True, help="A model to serve; once for each.  [default: mainnet's]")
 @click.option("--bearer-key", default=_DEFAULTS.bearer_key, show_default=True, help="What the Bearer gateway accepts.")
 @click.option("--seed", type=int, default=_DEFAULTS.seed, show_default=True, help="Node keys follow from it.")
@@ -56,6 +63,7 @@ def devnet(
     no_token_ids: bool,
     pace_ms: int,
     price_ngonka: int,
+    attempt_ngonka: int,
     models: tuple[str, ...],
     bearer_key: str,
     seed: int,
@@ -73,6 +81,7 @@ def devnet(
         nodes=tuple(nodes),
         pace_ms=pace_ms,
         price_ngonka=price_ngonka,
+        attempt_ngonka=attempt_ngonka,
         models=models or _DEFAULTS.models,
         bearer_key=bearer_key,
         seed=seed,

@@ -12,6 +12,7 @@ nothing of `tallygate.core`, `api`, `network` or `relay` is imported here. Where
 - `node`, `bearer`: the two personalities; `controls`: the routes under /devnet/
 - `verification`, `identity`: signatures and addresses; `chain`: accounts, blocks, debits
 - `calls`, `answerer`, `schema`, `tokens`: a request understood and answered (`Engine` is the seam)
+- `records`: what an inference cost, shown to who asks for it later
 - `rendering`, `delivery`: an answer shown; `faults`: what goes wrong on order; `server`: HTTP
 
 Example:

@@ -1,12 +1,14 @@
 """The Bearer personality: like the official gateway program `devshardctl`, today's way in.
 
 It pays with an account of its own and asks its callers for a key. Errors are OpenAI-like JSON sent
-as text/plain, as in the original. Not here: racing of hosts, the admin surface, escrow.
+as text/plain, as in the original. Every attempt has a nonce, for which it pays a fee besides the tokens. Not here:
+racing of hosts, so a request has one attempt; the admin surface; escrow.
 """
 
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 from tallygate.devnet.answerer import Engine
 from tallygate.devnet.calls import (
@@ -17,11 +19,12 @@ from tallygate.devnet.calls import (
     read_model,
     require_messages,
 )
-from tallygate.devnet.chain import NS_PER_S, Chain
+from tallygate.devnet.chain import NS_PER_S, Chain, Inference
 from tallygate.devnet.controls import CONTROL_PREFIX, Controls
 from tallygate.devnet.delivery import Delivery
 from tallygate.devnet.faults import AnswerFault, FaultBook, FaultOrder, Passage
 from tallygate.devnet.identity import Identity
+from tallygate.devnet.records import show_request, show_session
 from tallygate.devnet.rendering import Manner, Rendering
 from tallygate.devnet.server import Exchange, Reply, Request
 from tallygate.devnet.settings import DevnetSettings
@@ -31,6 +34,7 @@ MAX_TOKENS_CAP = 4096
 MESSAGES_LIMIT = 2048
 CONTEXT_LENGTH = 131_072
 BEARER = "Bearer "
+REQUESTS_PREFIX = "/v1/requests/"
 # The official gateway's closed list: what it passes on or quietly drops. All else is refused.
 KNOWN_FIELDS = frozenset(
     {
@@ -126,6 +130,8 @@ class BearerGateway:
         self._now_ns = now_ns
         self._session = identity.public_key[-2:].hex()
         self._nonce = 0
+        self._request_number = 0
+        self._requests: dict[str, tuple[Inference, int]] = {}
         self._calls = 0
         self._controls = Controls(chain, self.faults, self.address, "bearer")
         chain.fund(identity.public_key, world.operator_balance_ngonka)
@@ -140,7 +146,9 @@ class BearerGateway:
         elif (request.method, request.path) == ("GET", "/v1/models"):
             await exchange.reply(_json_reply({"object": "list", "data": self._list_models()}))
         elif (request.method, request.path) == ("GET", "/v1/status"):
-            await exchange.reply(_json_reply({"status": "ok"}))
+            await exchange.reply(self._show_status())
+        elif request.method == "GET" and request.path.startswith(REQUESTS_PREFIX):
+            await exchange.reply(self._show_request(request))
         else:
             await exchange.reply(self.refuse(404, "not found"))
 
@@ -154,7 +162,8 @@ class BearerGateway:
         message = order.message or FAULT_MESSAGES[status].replace("{model}", self._world.models[0])
         if status == 308:
             moved = {"status": 308, "message": message, "new_url": order.location}
-            return _json_reply(moved, 308, {**headers, "location": order.location})
+            moving = {"location": order.location, "X-Request-Id": self._mint_request_id()}
+            return _json_reply(moved, 308, {**headers, **moving})
         return self._refuse(status, message, headers)
 
     async def _chat(self, exchange: Exchange) -> None:
@@ -182,11 +191,11 @@ class BearerGateway:
             call = self._read_call(request.body)
         except CallError as error:
             raise BearerRefusedError(400, str(error)) from error
-        if request.headers.get("authorization") != BEARER + self._world.bearer_key:
+        if not self._knows_key(request):
             raise BearerRefusedError(401, f'model "{call.model}" requires an API key')
         if self._calls >= self._world.bearer_concurrency:
             raise BearerRefusedError(429, FAULT_MESSAGES[429])
-        reserve = (len(request.body) + call.max_tokens) * self._chain.price_ngonka
+        reserve = (len(request.body) + call.max_tokens) * self._chain.price_ngonka + self._world.attempt_ngonka
         if self._chain.open_account(self.address).balance_ngonka < reserve:
             raise BearerRefusedError(503, FAULT_MESSAGES[503])
         return call
@@ -207,18 +216,44 @@ class BearerGateway:
     async def _serve(self, exchange: Exchange, call: ChatCall) -> None:
         self._nonce += 1
         inference_id = f"devshard-{self._session}-{self._nonce:04x}"
-        inference = self._chain.start(inference_id, self.address, self.address, call.model)
+        fee_ngonka = self._world.attempt_ngonka
+        inference = self._chain.start(inference_id, self.address, self.address, call.model, fee_ngonka=fee_ngonka)
+        inference.max_tokens, inference.input_bytes = call.max_tokens, len(exchange.request.body)
+        inference.request_id = request_id = self._mint_request_id()
+        self._requests[request_id] = (inference, self._nonce)
         created = self._now_ns() // NS_PER_S
         rendering = Rendering(inference_id, created, call.model, Manner.PLAIN)
         fault = self.faults.take_answer() or AnswerFault(FaultOrder("none"), 0)
-        headers = {"X-Request-Id": f"req-{self._nonce:08x}", "X-Devshard-ID": self._session}
+        headers = {"X-Request-Id": request_id, "X-Devshard-ID": self._session}
         opening = Reply(200, b"", "text/event-stream", headers)
         await Delivery(exchange, call, rendering, fault, opening).run(self._engine, self._chain, inference)
 
+    def _show_status(self) -> Reply:
+        balance = self._chain.open_account(self.address).balance_ngonka
+        price, fee = self._chain.price_ngonka, self._world.attempt_ngonka
+        return _json_reply(show_session(self._session, self._nonce, balance, price, fee))
+
+    def _show_request(self, request: Request) -> Reply:
+        """Tells what a request cost; of one that was refused nothing is known, for it had no nonce."""
+        if not self._knows_key(request):
+            return self.refuse(401, "request accounting requires an API key")
+        request_id = unquote(request.path.removeprefix(REQUESTS_PREFIX))
+        known = self._requests.get(request_id)
+        if known is None:
+            return self.refuse(404, f"request {request_id} not found for devshard {self._session}")
+        inference, nonce = known
+        return _json_reply(show_request(self._chain, inference, self._session, nonce))
+
+    def _knows_key(self, request: Request) -> bool:
+        return request.headers.get("authorization") == BEARER + self._world.bearer_key
+
+    def _mint_request_id(self) -> str:
+        self._request_number += 1
+        return f"req-{self._request_number:08x}"
+
     def _refuse(self, status: int, message: str, headers: dict[str, str]) -> Reply:
-        self._nonce += 1
         body = json.dumps({"error": {"message": message}}).encode("ascii") + b"\n"
-        named = {"X-Request-Id": f"req-{self._nonce:08x}", "X-Content-Type-Options": "nosniff"}
+        named = {"X-Request-Id": self._mint_request_id(), "X-Content-Type-Options": "nosniff"}
         return Reply(status, body, "text/plain; charset=utf-8", {**named, **headers})
 
     def _list_models(self) -> list[dict[str, Any]]:

@@ -1,9 +1,11 @@
 """The simulated chain: accounts, balances in ngonka, blocks, and the record of every inference.
 
 It knows nothing of HTTP. One chain is shared by all nodes of a devnet. Invariants: no balance is
-ever below zero; what an inference cost was taken from its requester's balance once, at its finish.
+ever below zero; what an inference cost was taken from its requester's balance once: its tokens at its finish, the
+fee of an attempt (where there is one) at its start.
 
-Escrow at start, refunds and expiry are not simulated: an inference takes nothing until it finishes.
+Escrow at start and refunds are not simulated: tokens cost nothing until an inference finishes. One that has not
+finished after 20 blocks is shown as expired; if it does finish later, it is billed all the same.
 """
 
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from tallygate.devnet.identity import derive_address
 
 NS_PER_S = 1_000_000_000
 FIRST_HEIGHT = 5_000_000  # of the order of mainnet's heights, so that logs look alike
+EXPIRATION_BLOCKS = 20  # the chain's own parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +85,43 @@ class InferenceStatus(StrEnum):
 
     STARTED = "STARTED"
     FINISHED = "FINISHED"
+    EXPIRED = "EXPIRED"
 
 
 @dataclass(slots=True)
 class Inference:
-    """The chain's record of one inference; counts and cost are 0 until it has finished."""
+    """The chain's record of one inference; counts are 0 until it has finished.
+
+    Attributes:
+        price_ngonka: The price of one token, locked at the start.
+        started: The block in which it began.
+        ended: The block in which it finished.
+        fee_ngonka: What was debited for the attempt itself.
+        cost_ngonka: All that was debited for it, the fee included.
+        max_tokens: The most tokens of its answer.
+        input_bytes: The length of the request's body.
+        request_id: The Bearer gateway's id of the request, where it came through one.
+    """
 
     id: str
     requester: str
     node_address: str
     model: str
     price_ngonka: int
-    status: InferenceStatus = InferenceStatus.STARTED
+    started: Block
+    ended: Block | None = None
+    fee_ngonka: int = 0
+    cost_ngonka: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    cost_ngonka: int = 0
+    max_tokens: int = 0
+    input_bytes: int = 0
+    request_id: str | None = None
+
+    @property
+    def tokens_ngonka(self) -> int:
+        """What was debited for its tokens."""
+        return self.cost_ngonka - self.fee_ngonka
 
 
 class Chain:
@@ -123,20 +148,37 @@ class Chain:
         account.balance_ngonka = balance_ngonka
         return account
 
-    def start(self, inference_id: str, requester: str, node_address: str, model: str) -> Inference:
-        """Records an inference that begins, at the price of now."""
-        inference = Inference(inference_id, requester, node_address, model, self.price_ngonka)
+    def start(
+        self, inference_id: str, requester: str, node_address: str, model: str, *, fee_ngonka: int = 0
+    ) -> Inference:
+        """Records an inference that begins, at the price of now, and debits the fee of the attempt."""
+        inference = Inference(
+            inference_id, requester, node_address, model, self.price_ngonka, started=self.clock.latest()
+        )
+        inference.fee_ngonka = self._debit(inference, fee_ngonka)
         self.inferences[inference_id] = inference
         return inference
 
     def finish(self, inference: Inference, prompt_tokens: int, completion_tokens: int) -> None:
         """Records what an inference took and debits its requester, never below zero."""
-        if inference.status is InferenceStatus.FINISHED:
+        if inference.ended is not None:
             raise RuntimeError(f"inference {inference.id} has already finished")
-        account = self.open_account(inference.requester)
-        cost = (prompt_tokens + completion_tokens) * inference.price_ngonka
-        inference.cost_ngonka = min(cost, account.balance_ngonka)
-        account.balance_ngonka -= inference.cost_ngonka
+        self._debit(inference, (prompt_tokens + completion_tokens) * inference.price_ngonka)
         inference.prompt_tokens = prompt_tokens
         inference.completion_tokens = completion_tokens
-        inference.status = InferenceStatus.FINISHED
+        inference.ended = self.clock.latest()
+
+    def status_of(self, inference: Inference) -> InferenceStatus:
+        """Says how far an inference has come by the latest block."""
+        if inference.ended is not None:
+            return InferenceStatus.FINISHED
+        age_blocks = self.clock.latest().height - inference.started.height
+        return InferenceStatus.EXPIRED if age_blocks > EXPIRATION_BLOCKS else InferenceStatus.STARTED
+
+    def _debit(self, inference: Inference, ngonka: int) -> int:
+        """Takes an amount, or what there is of it, and gives what was taken."""
+        account = self.open_account(inference.requester)
+        taken = min(ngonka, account.balance_ngonka)
+        account.balance_ngonka -= taken
+        inference.cost_ngonka += taken
+        return taken

@@ -140,11 +140,13 @@ class Controls:
             "inferences": [
                 {
                     "id": inference.id,
-                    "status": inference.status,
+                    "status": self._chain.status_of(inference),
                     "model": inference.model,
                     "prompt_tokens": inference.prompt_tokens,
                     "completion_tokens": inference.completion_tokens,
                     "cost": inference.cost_ngonka,
+                    "fee": inference.fee_ngonka,
+                    "request_id": inference.request_id,
                     "requester": inference.requester,
                     "node_address": inference.node_address,
                 }

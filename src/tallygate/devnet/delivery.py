@@ -87,6 +87,7 @@ class Delivery:
         if not self._watched:
             return
         try:
+            await self._fault.pause(self._exchange, self._frames_sent, at_end=False)
             if self._fault.interrupts(self._frames_sent):
                 await self._interrupt()
                 return
@@ -100,11 +101,12 @@ class Delivery:
         if not self._watched:
             return
         try:
+            await self._fault.pause(self._exchange, self._frames_sent, at_end=True)
             if self._fault.interrupts(self._fault.order.after_frames):
                 await self._interrupt()
                 return
             await self._exchange.send(DONE_FRAME)
-            await self._exchange.end()
+            await self._fault.end_stream(self._exchange)
         except ClientGoneError:
             self._watched = False
 

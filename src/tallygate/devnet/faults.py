@@ -3,7 +3,8 @@
 A fault acts at one of two points: on a call's arrival, before anything is checked, or on its answer,
 after all was checked and while the inference runs. To add one, write a class and list it in
 `ARRIVAL_FAULTS` or `ANSWER_FAULTS`. No fault touches the chain: what an inference costs stays true
-whatever its client was shown.
+whatever its client was shown. (A classic node's 400 and 422 in its engine's words come after all checks, since there
+the node records an inference, of one prompt token: that is `node`'s doing.)
 """
 
 import asyncio
@@ -28,7 +29,8 @@ class FaultOrder:
     Attributes:
         fault: The fault's name.
         times: How often it acts; None is until it is deleted.
-        after_frames: How many frames of a stream come through first.
+        after_frames: How many frames of a stream come through first; a stream that has fewer meets the fault before
+            its `[DONE]`.
         usage: What `wrong_usage` shows instead of the truth; None shows nothing.
         count: How many calls `barrier` waits for.
         message: The error's text instead of the host's own, for a status.
@@ -185,6 +187,13 @@ class AnswerFault(Fault):
     async def conclude(self, exchange: Exchange) -> None:
         """Acts when an interrupted inference has run to its end."""
 
+    async def pause(self, exchange: Exchange, frames_sent: int, *, at_end: bool) -> None:
+        """Acts before a frame, or at the end before `[DONE]`, and then lets the stream go on."""
+
+    async def end_stream(self, exchange: Exchange) -> None:
+        """Ends a stream's body, after `[DONE]`."""
+        await exchange.end()
+
     async def send_body(self, exchange: Exchange, reply: Reply) -> None:
         """Sends an unstreamed answer."""
         await exchange.reply(reply)
@@ -209,6 +218,39 @@ class Cut(InterruptingFault):
         """Promises the whole length, sends half, closes."""
         await _send_half(exchange, reply)
         exchange.cut()
+
+
+class CutEnd(AnswerFault):
+    """Closes the connection when everything has been sent, `[DONE]` too, but for the end of the body."""
+
+    async def end_stream(self, exchange: Exchange) -> None:
+        """Closes, without the chunked end."""
+        exchange.cut()
+
+    async def send_body(self, exchange: Exchange, reply: Reply) -> None:
+        """Sends all of it in chunks, and closes without the chunked end."""
+        await exchange.begin(reply)
+        await exchange.send(reply.body)
+        exchange.cut()
+
+
+class HoldStream(AnswerFault):
+    """Stops in the middle of an answer until it is deleted, then goes on as if nothing had happened.
+
+    The inference waits with its stream, unless the client leaves: then it runs on to its end.
+    """
+
+    async def pause(self, exchange: Exchange, frames_sent: int, *, at_end: bool) -> None:
+        """Waits, once in a stream."""
+        if frames_sent == self.order.after_frames or (at_end and frames_sent < self.order.after_frames):
+            await self.hold(exchange)
+
+    async def send_body(self, exchange: Exchange, reply: Reply) -> None:
+        """Sends half, waits, sends the other half."""
+        await _send_half(exchange, reply)
+        await self.hold(exchange)
+        await exchange.send(reply.body[len(reply.body) // 2 :])
+        await exchange.end()
 
 
 class StallStream(InterruptingFault):
@@ -276,7 +318,9 @@ ARRIVAL_FAULTS: Mapping[str, type[ArrivalFault]] = {
 }
 ANSWER_FAULTS: Mapping[str, type[AnswerFault]] = {
     "cut": Cut,
+    "cut_end": CutEnd,
     "stall_stream": StallStream,
+    "hold_stream": HoldStream,
     "error_event": ErrorEvent,
     "wrong_usage": WrongUsage,
     "truncate": Truncate,

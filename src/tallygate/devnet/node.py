@@ -9,6 +9,7 @@ import datetime as dt
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs
 
 from tallygate.devnet.answerer import Engine
 from tallygate.devnet.calls import (
@@ -20,11 +21,12 @@ from tallygate.devnet.calls import (
     read_model,
     require_messages,
 )
-from tallygate.devnet.chain import NS_PER_S, Account, Chain
+from tallygate.devnet.chain import NS_PER_S, Account, Chain, Inference
 from tallygate.devnet.controls import CONTROL_PREFIX, Controls
 from tallygate.devnet.delivery import Delivery
 from tallygate.devnet.faults import AnswerFault, FaultBook, FaultOrder, Passage
 from tallygate.devnet.identity import Identity, is_address
+from tallygate.devnet.records import show_inference
 from tallygate.devnet.rendering import Manner, Rendering, encode_json
 from tallygate.devnet.server import Exchange, Reply, Request
 from tallygate.devnet.settings import DevnetSettings, NodeSettings, Scheme
@@ -55,6 +57,8 @@ FAULT_MESSAGES = {
     500: "runtime error: invalid memory address or nil pointer dereference: panic",
     503: "no executors available for model",
 }
+ENGINE_WORDS = "Inference node response"
+REJECTED_PROMPT_TOKENS = 1  # what a node records where its engine has rejected a request
 NGINX_PAGE = "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n"
 
 
@@ -93,6 +97,8 @@ class Node:
             await exchange.reply(_deprecated())
         elif route == ("POST", CHAT_PATH):
             await self._chat(exchange)
+        elif route == ("GET", CHAT_PATH):
+            await exchange.reply(self._show_inference(request.query))
         else:
             await exchange.reply(self._look_up(request))
 
@@ -117,12 +123,17 @@ class Node:
 
     async def _chat(self, exchange: Exchange) -> None:
         fault = self.faults.take_arrival()
-        if fault and await fault.arrive(exchange, self.fault_reply) is Passage.ANSWERED:
+        rejection = fault is not None and _is_of_engine(fault.order)
+        if fault and not rejection and await fault.arrive(exchange, self.fault_reply) is Passage.ANSWERED:
             return
         try:
             call, account = self._accept(exchange.request)
         except RefusedError as error:
             await exchange.reply(self.refuse(error.status, error.message))
+            return
+        if fault and rejection:
+            self._chain.finish(self._start(exchange, call, account), REJECTED_PROMPT_TOKENS, 0)
+            await fault.arrive(exchange, self.fault_reply)
             return
         await self._serve(exchange, call, account)
 
@@ -163,10 +174,9 @@ class Node:
             raise RefusedError(402, "Insufficient balance")
 
     async def _serve(self, exchange: Exchange, call: ChatCall, account: Account) -> None:
-        inference_id = exchange.request.headers["authorization"]
-        inference = self._chain.start(inference_id, account.address, self.address, call.model)
+        inference = self._start(exchange, call, account)
         rendering = Rendering(
-            inference_id,
+            inference.id,
             self._now_ns() // NS_PER_S,
             call.model,
             Manner.CLASSIC,
@@ -175,6 +185,13 @@ class Node:
         fault = self.faults.take_answer() or AnswerFault(FaultOrder("none"), 0)
         opening = Reply(200, b"", "text/event-stream")
         await Delivery(exchange, call, rendering, fault, opening).run(self._engine, self._chain, inference)
+
+    def _start(self, exchange: Exchange, call: ChatCall, account: Account) -> Inference:
+        """Records the beginning of an inference; its id is the signature."""
+        inference_id = exchange.request.headers["authorization"]
+        inference = self._chain.start(inference_id, account.address, self.address, call.model)
+        inference.max_tokens, inference.input_bytes = call.max_tokens, len(exchange.request.body)
+        return inference
 
     # Look-ups.
 
@@ -192,6 +209,16 @@ class Node:
         if prefix == "/v2/accounts":
             return self._show_account(address)
         return self.refuse(404, "Not Found")
+
+    def _show_inference(self, query: str) -> Reply:
+        """Shows the chain's record, whichever node took the inference; a bare `+` in a query is a space, as in Go."""
+        (inference_id,) = parse_qs(query).get("id", [""])[:1]
+        if not inference_id:
+            return self.refuse(400, "Id required")
+        inference = self._chain.inferences.get(inference_id)
+        if inference is None:
+            return self.refuse(404, "Inference not found")
+        return _reply(200, show_inference(self._chain, inference))
 
     def _show_identity(self) -> Reply:
         block = self._chain.clock.latest()
@@ -243,6 +270,13 @@ def _read_request(body: bytes) -> dict[str, Any]:
         message = str(error) if missing else f"invalid chat completion request: {error}"
         raise RefusedError(400, message) from error
     return fields
+
+
+def _is_of_engine(order: FaultOrder) -> bool:
+    """Says whether a status fault is the engine's rejection, which comes after all checks and is recorded."""
+    if order.fault not in {"400", "422"}:
+        return False
+    return (order.message or FAULT_MESSAGES[int(order.fault)]).startswith(ENGINE_WORDS)
 
 
 def _deprecated() -> Reply:

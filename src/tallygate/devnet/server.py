@@ -57,6 +57,7 @@ class Request:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    query: str = ""
 
 
 class Application(Protocol):
@@ -236,8 +237,8 @@ class Connection(asyncio.Protocol):
                 return None
         if not isinstance(event, h11.EndOfMessage):
             return None
-        path = head.target.decode("latin-1").partition("?")[0]
-        return Request(head.method.decode("ascii"), path, headers, bytes(body))
+        path, _, query = head.target.decode("latin-1").partition("?")
+        return Request(head.method.decode("ascii"), path, headers, bytes(body), query)
 
     async def _next_event(self) -> object:
         while True:

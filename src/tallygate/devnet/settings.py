@@ -53,6 +53,8 @@ class DevnetSettings:
         nodes: The classic nodes, in the order of their ports.
         pace_ms: Milliseconds between two tokens of an answer; 0 is as fast as possible.
         price_ngonka: Price of one token, prompt and completion alike.
+        attempt_ngonka: What the Bearer personality pays for every attempt besides its tokens; mainnet's gateways pay
+            1,000.
         models: The model names that are served.
         bearer_key: The only key that the Bearer personality accepts.
         bearer_concurrency: Calls in flight above which the Bearer personality answers 429.
@@ -67,6 +69,7 @@ class DevnetSettings:
     nodes: tuple[NodeSettings, ...] = field(default=(NodeSettings(),) * 3)
     pace_ms: int = 20
     price_ngonka: int = 1
+    attempt_ngonka: int = 0
     models: tuple[str, ...] = DEFAULT_MODELS
     bearer_key: str = DEFAULT_BEARER_KEY
     bearer_concurrency: int = 1024
