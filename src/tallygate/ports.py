@@ -187,10 +187,13 @@ class Target(Protocol):
     def report(self) -> Callable[..., None]:
         """Take this place out of the choice: `report(out_for_s=…)`, None marks it well."""
 
-    async def send(self, body: bytes, *, fresh: bool = False, on_sent: Callable[[], None] | None = None) -> Answer:
+    async def send(
+        self, body: bytes, *, fresh: bool = False, on_sent: Callable[[str | None], None] | None = None
+    ) -> Answer:
         """Send one attempt; raises `core.retry.SendingError`, as does reading its answer.
 
-        `on_sent` is called once the request is on its way, so that it may cost something.
+        `on_sent` is called once the request is on its way, so that it may cost something: with the upstream's id of
+        the attempt where that is known beforehand, for nothing more may ever be heard of it.
         """
 
 

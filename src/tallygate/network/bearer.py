@@ -53,7 +53,9 @@ class BearerUpstream:
         """Whether it will not come back by itself."""
         return self._health.is_out_for_good
 
-    async def send(self, body: bytes, *, fresh: bool = False, on_sent: Callable[[], None] | None = None) -> SentAnswer:
+    async def send(
+        self, body: bytes, *, fresh: bool = False, on_sent: Callable[[str | None], None] | None = None
+    ) -> SentAnswer:
         """Send the body with our key; raises `SendingError`."""
         return await send(self._client, self._origin, self._path, self._headers, body, fresh=fresh, on_sent=on_sent)
 

@@ -50,7 +50,9 @@ class GonkaNode:
         """Whether it will not come back by itself."""
         return self._health.is_out_for_good
 
-    async def send(self, body: bytes, *, fresh: bool = False, on_sent: Callable[[], None] | None = None) -> SentAnswer:
+    async def send(
+        self, body: bytes, *, fresh: bool = False, on_sent: Callable[[str | None], None] | None = None
+    ) -> SentAnswer:
         """Sign the body and send it; raises `SendingError`."""
         upstream = self._upstream
         key = upstream.next_wallet()

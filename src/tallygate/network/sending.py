@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tallygate.core import retry
@@ -75,7 +76,7 @@ async def send(
     body: bytes,
     *,
     fresh: bool,
-    on_sent: Callable[[], None] | None = None,
+    on_sent: Callable[[str | None], None] | None = None,
     reference: str | None = None,
 ) -> SentAnswer:
     """Post a body and return the answer once its headers are in.
@@ -87,14 +88,15 @@ async def send(
         headers: Rendered header lines.
         body: The bytes to send.
         fresh: On a connection that has not served before.
-        on_sent: Called once a connection has begun to carry the request.
+        on_sent: Called once a connection has begun to carry the request, with the reference, if it is known by then.
         reference: The id that the upstream gives this attempt, where we know it beforehand; else its header's.
 
     Raises:
         SendingError: It failed before the headers of an answer.
     """
     try:
-        answer = await client.post(origin, path, headers, body, fresh=fresh, on_sent=on_sent)
+        noted = None if on_sent is None else partial(on_sent, reference)
+        answer = await client.post(origin, path, headers, body, fresh=fresh, on_sent=noted)
     except UpstreamConnectionError as error:
         failure = judge(error)
     else:

@@ -39,6 +39,7 @@ class Dispatch:
         target: Where it went.
         answer: Its answer, once the headers are in.
         first: The first bytes of that answer's body.
+        reference: The upstream's own id of the last sending, as soon as it is known.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Dispatch:
         self.sending = Sending(0, 0, self.target.upstream, self.target.node)
         self.answer: Answer | None = None
         self.first = b""
+        self.reference: str | None = None
         self._inference = inference
         self._outgoing = outgoing
         self._places = iter(places)
@@ -62,11 +64,6 @@ class Dispatch:
         self._risk_used = False
         self._was_out = False
         self._none_well = self.target.is_out  # those that are left out for now come only where there are no others
-
-    @property
-    def reference(self) -> str | None:
-        """The upstream's own id of the last sending, if it has told."""
-        return None if self.answer is None else self.answer.reference
 
     async def send(self, hold: Hold) -> Failure | None:
         """Send until a first byte comes; return the last failure if none does.
@@ -124,10 +121,11 @@ class Dispatch:
         """Send once and wait for the first byte; return what went wrong, if anything."""
         target, name = self._place
         self._was_out = target.is_out  # a mark that another call sets meanwhile is not ours to take off
-        said = b""
+        self.reference, said = None, b""
         try:
             body = self._outgoing.body(name, target.tokens_floor)
             self.answer = answer = await self._watch.until(target.send(body, fresh=fresh, on_sent=self._note_sent))
+            self.reference = answer.reference
             if answer.status == 200:
                 self.first = await self._watch.until(answer.read())
                 return None if self.first else LOST
@@ -137,7 +135,8 @@ class Dispatch:
                 return error.failure
         return judge_status(self.answer.status, self.answer.headers, said, signed=target.signed)
 
-    def _note_sent(self) -> None:
+    def _note_sent(self, reference: str | None) -> None:
+        self.reference = reference
         if self._inference.state is State.HELD:
             self._inference.on(Event.DISPATCHED)
 
