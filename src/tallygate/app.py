@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import os
 import random
@@ -28,15 +29,18 @@ from tallygate.config import BearerAccess
 from tallygate.core import ids
 from tallygate.core.catalog import Catalog
 from tallygate.core.errors import StoreUnavailableError
+from tallygate.core.ledger.reconciliation import Attempts
 from tallygate.core.pricing import reconciled
 from tallygate.core.signing import RequestTimestamps
 from tallygate.network.bearer import BearerUpstream
-from tallygate.network.client import HttpClient
+from tallygate.network.client import HttpClient, Timeouts
 from tallygate.network.gonka import GonkaUpstream
 from tallygate.network.pool import UpstreamPool
 from tallygate.relay import Relay
+from tallygate.relay.inquiry import reconcile
 from tallygate.secretfile import read_or_make_secret, read_secret
 from tallygate.storage.embedded import EmbeddedLedger
+from tallygate.storage.history import read_sendings
 from tallygate.storage.replay import audit_file
 from tallygate.storage.sqlite import SqliteJournal, lock_store
 from tallygate.tokenizerfile import FileTokenizer
@@ -46,10 +50,14 @@ if TYPE_CHECKING:
 
     from tallygate.config import Settings, StoreSettings, UpstreamSettings
     from tallygate.core.ledger.audit import Report
+    from tallygate.core.ledger.reconciliation import Attempt, Reconciliation
     from tallygate.ports import Upstream
 
 SWEEP_S: Final = 60.0
 """How often holds without an owner are looked for. There should be none: it is a net under defects of ours."""
+
+QUESTION_TIMEOUTS: Final = Timeouts(connect_s=5.0, first_byte_s=15.0, idle_s=15.0, total_s=30.0)
+"""How long an upstream may take to say what an attempt cost: a look-up, and there are many to make."""
 
 CUT_S: Final = 5.0
 """How long a call that was cut may take to be settled and told; a commit takes milliseconds."""
@@ -139,6 +147,29 @@ def audit_books(store: StoreSettings) -> Report:
         return audit_file(store.path)
     finally:
         lock.release()
+
+
+async def reconcile_books(settings: Settings, is_wanted: Callable[[Attempt], bool]) -> tuple[Reconciliation, int]:
+    """Ask the configured upstreams what the attempts in a store's file cost; return that beside what was booked.
+
+    The file is only read, whether or not a gateway is running on it. Besides, how many attempts had not ended yet.
+
+    Raises:
+        NotAStoreError: The file is no store of ours, or cannot be read.
+    """
+    timestamps, now_s = RequestTimestamps(time.time_ns), time.monotonic
+    upstreams = {
+        upstream.name: _build_upstream(dataclasses.replace(upstream, timeouts=QUESTION_TIMEOUTS), timestamps, now_s)
+        for upstream in settings.upstreams
+    }
+    found = Attempts()
+    sendings = read_sendings(settings.store.path)
+    wanted = (attempt for entry in sendings for attempt in found.take(entry) if is_wanted(attempt))
+    try:
+        return await reconcile(wanted, upstreams), found.under_way
+    finally:
+        for upstream in upstreams.values():
+            await upstream.close()
 
 
 def read_tokenizers(settings: Settings) -> dict[str, FileTokenizer]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
     from tallygate.core.ledger.audit import Report
+    from tallygate.core.ledger.reconciliation import Bill, Unreported
     from tallygate.core.ledger.records import (
         Account,
         Correction,
@@ -222,6 +223,9 @@ class Upstream(Protocol):
 
     def targets(self) -> Sequence[Target]:
         """Return its places in the order in which to try them now."""
+
+    async def ask_bill(self, reference: str, node: str | None) -> Bill | Unreported:
+        """Return what an attempt cost, by its reference and the node that took it; or why that cannot be told."""
 
     async def close(self) -> None:
         """Close its connections."""

@@ -24,6 +24,7 @@ from tallygate.cli.init import init
 from tallygate.cli.keys import keys
 from tallygate.cli.logs import configure_logs
 from tallygate.cli.prices import prices
+from tallygate.cli.reconcile import reconcile
 from tallygate.cli.serve import serve
 from tallygate.cli.session import Group, Session
 from tallygate.cli.verify import verify
@@ -41,7 +42,7 @@ def program() -> None:
     """Run a prepaid, OpenAI-compatible gateway to the Gonka Network."""
 
 
-for command in (init, check, serve, devnet, accounts, credit, correct, prices, keys, verify, demo):
+for command in (init, check, serve, devnet, accounts, credit, correct, prices, keys, verify, reconcile, demo):
     program.add_command(command)
 
 

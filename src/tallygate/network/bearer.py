@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tallygate.network.bills import ask_fee, ask_gateway
 from tallygate.network.pool import Health
 from tallygate.network.sending import SentAnswer, send
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tallygate.config import BearerAccess, UpstreamSettings
+    from tallygate.core.ledger.reconciliation import Bill, Unreported
     from tallygate.network.client import HttpClient
 
 
@@ -33,10 +35,12 @@ class BearerUpstream:
         self.tokens_floor, self.bills_to_end = settings.tokens_floor, settings.bills_to_end
         self._client = client
         self._origin = access.origin
+        self._base_path = access.base_path
         self._path = access.base_path + b"/chat/completions"
         key = access.api_key
-        authorization = "" if key is None else f"Authorization: Bearer {key.reveal()}\r\n"
-        self._headers = f"Content-Type: application/json\r\n{authorization}".encode()
+        self._authorization = b"" if key is None else f"Authorization: Bearer {key.reveal()}\r\n".encode()
+        self._headers = b"Content-Type: application/json\r\n" + self._authorization
+        self._fee_ngonka: int | None = None
         self._health = Health(now_s)
         self.report = self._health.report
 
@@ -58,6 +62,16 @@ class BearerUpstream:
     ) -> SentAnswer:
         """Send the body with our key; raises `SendingError`."""
         return await send(self._client, self._origin, self._path, self._headers, body, fresh=fresh, on_sent=on_sent)
+
+    async def ask_bill(self, reference: str, node: str | None) -> Bill | Unreported:
+        """Ask for the account of a request; the fee of an attempt is what it says, else what is configured."""
+        del node
+        if self._fee_ngonka is None:
+            fee = await ask_fee(self._client, self._origin, self._base_path, self._authorization)
+            self._fee_ngonka = self.rate.attempt_ngonka if fee is None else fee
+        return await ask_gateway(
+            self._client, self._origin, self._base_path, self._authorization, reference, self._fee_ngonka
+        )
 
     def targets(self) -> Sequence[BearerUpstream]:
         """Return this place, twice: the second try reaches another node."""

@@ -8,9 +8,11 @@ every sending has a fresh timestamp, larger than any before. The headers that on
 from __future__ import annotations
 
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from tallygate.core.ledger.reconciliation import Unreported
 from tallygate.core.signing import sign_request
+from tallygate.network.bills import ask_node
 from tallygate.network.pool import Health
 from tallygate.network.sending import SentAnswer, send
 
@@ -18,8 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tallygate.config import GonkaAccess, NodeSettings, UpstreamSettings
+    from tallygate.core.ledger.reconciliation import Bill
     from tallygate.core.signing import RequestTimestamps, SigningKey
     from tallygate.network.client import HttpClient
+
+
+MISSES_MAX: Final = 3
+"""After so many questions in a row without a usable answer, a node is not asked for records any more."""
 
 
 class GonkaNode:
@@ -36,6 +43,9 @@ class GonkaNode:
         self._upstream = upstream
         self._address = node.address
         self._origin = node.origin
+        self._base_path = node.base_path
+        self._misses = 0
+        self._shows_records = True
         self._path = node.base_path + b"/v1/chat/completions"
         self._health = Health(now_s)
         self.report = self._health.report
@@ -73,6 +83,17 @@ class GonkaNode:
             reference=signature,
         )
 
+    async def ask_bill(self, reference: str) -> Bill | Unreported:
+        """Ask for the chain's record of an inference, unless this node has shown that it is no use to."""
+        if self._misses >= MISSES_MAX:
+            return Unreported.NO_ANSWER
+        if not self._shows_records:
+            return Unreported.NOT_OFFERED
+        answer = await ask_node(self._upstream.client, self._origin, self._base_path, reference)
+        self._misses = self._misses + 1 if answer is Unreported.NO_ANSWER else 0
+        self._shows_records = answer is not Unreported.NOT_OFFERED
+        return answer
+
 
 class GonkaUpstream:
     """The nodes of one configured upstream, and the wallets that pay them."""
@@ -105,6 +126,17 @@ class GonkaUpstream:
         """Return the nodes, beginning with the one whose turn it is."""
         start = next(self._turn) % len(self._nodes)
         return self._nodes[start:] + self._nodes[:start]
+
+    async def ask_bill(self, reference: str, node: str | None) -> Bill | Unreported:
+        """Ask for the chain's record: the node that took the attempt first, then the others, which have it as well."""
+        answer: Bill | Unreported = Unreported.NOT_OFFERED
+        for place in sorted(self._nodes, key=lambda place: place.node != node):
+            found = await place.ask_bill(reference)
+            if found is Unreported.NO_ANSWER:
+                answer = found
+            elif found is not Unreported.NOT_OFFERED:
+                return found
+        return answer
 
     async def close(self) -> None:
         """Close all connections."""

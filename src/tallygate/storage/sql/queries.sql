@@ -55,6 +55,11 @@ SELECT sequence, header FROM batches ORDER BY sequence;
 -- name: all_entries
 SELECT batch, bytes, kind, account, account_sequence, inference, slot, reference FROM entries ORDER BY position;
 
+-- name: sendings_after
+-- A page of the entries that begin or end sendings, in their order.
+SELECT position, bytes FROM entries
+WHERE position > ? AND kind IN ('hold', 'attempt', 'settle', 'void', 'expire') ORDER BY position LIMIT ?;
+
 -- name: doubled_slots
 -- The unique index makes this impossible, unless somebody has dropped it.
 SELECT inference, slot FROM entries WHERE inference IS NOT NULL GROUP BY inference, slot HAVING COUNT(*) > 1 LIMIT 100;
