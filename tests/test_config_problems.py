@@ -73,7 +73,6 @@ def the_problem(text: str) -> Problem:
         ("billing", f"fee_ppm = 0x{'f' * 5000}", "from 0 to 1000000"),
         ("billing", "insufficient_balance_status = 403", "402 or 429"),
         ("billing", "insufficient_balance_status = 402.0", "402 or 429"),
-        ("billing", 'short_balance = "shrink"', "not offered yet"),
         ("billing", 'short_balance = "reject"', '"refuse"'),
     ],
 )

@@ -221,6 +221,7 @@ def build(settings: Settings, ledger: EmbeddedLedger, pepper: bytes, machine: Ma
         calls_max=settings.server.calls_max,
         left_drain_s=settings.server.left_drain_s,
         tokenizers=read_tokenizers(settings),
+        shrinks=settings.billing.short_balance == "shrink",
     )
     catalog = build_catalog(settings, upstreams)
     public = PublicApi(ledger=ledger, keys=ledger, pepper=pepper, catalog=catalog, relay=relay)

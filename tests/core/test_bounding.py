@@ -10,6 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tallygate.core.bounding import TOKENS_PER_MESSAGE, ModelCard, Outgoing, count_prompt_tokens_max
+from tallygate.core.ledger.records import Shrink
 from tallygate.core.openai import ChatRequest, parse_chat_request
 
 CARD = ModelCard("our/id", output_tokens_max=4096, output_tokens_default=1000, template_tokens=64, tools_tokens=512)
@@ -189,3 +190,26 @@ def test_bounds_hold_everywhere(places: dict[str, int]) -> None:
 def test_changes(members: list[str], temperature: float | None, floor: int, expected: str) -> None:
     """The header lists what was changed or added, and nothing that the caller asked for himself."""
     assert outgoing(*members, temperature=temperature).changes(floor) == expected
+
+
+def test_only_a_bound_that_the_caller_did_not_name_may_shrink() -> None:
+    """It may shrink to the highest floor of the places, for each choice; never above the model's maximum."""
+    assert outgoing().shrink({"m": 1}) == Shrink(1, 1)
+    assert outgoing('"n":3').shrink({"m": 16, "theirs": 64}) == Shrink(3, 64)
+    assert outgoing().shrink({"m": 10_000}) == Shrink(1, 4096)
+    assert outgoing('"max_tokens":1000').shrink({"m": 1}) is None
+    assert outgoing('"max_completion_tokens":7').shrink({"m": 1}) is None
+
+
+def test_a_limit_is_what_is_written_from_then_on() -> None:
+    """After a limit, body and changes have the lower bound, and the prompt's bound still covers the body."""
+    request = outgoing('"n":3')
+    prompt, completion = request.bounds({"m": 16})
+    assert (completion, request.changes(16)) == (3000, "max_tokens=1000")
+    request.limit(3 * 17)
+
+    body = json.loads(request.body("m", 16))
+    assert (body["max_tokens"], body["max_completion_tokens"], body["n"]) == (17, 17, 3)
+    assert request.changes(16) == "max_tokens=17"
+    again = request.bounds({"m": 16})
+    assert (again[0] <= prompt, again[1]) == (True, 51)

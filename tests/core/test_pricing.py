@@ -22,6 +22,7 @@ from tallygate.core.pricing import (
     Price,
     Sheet,
     UpstreamRate,
+    affordable_completion_tokens,
     cost_of,
     platform_fee,
     reconciled,
@@ -50,6 +51,34 @@ def test_cost_is_what_fractions_say(inp: int, out: int, call: int, fee_ppm: int,
     assert cost.base + cost.fee == cost.total
     assert {type(cost.base), type(cost.fee), type(cost.total)} == {int}
     assert cost.total < 2**63
+
+
+@given(PER_TOKEN, PER_TOKEN, CALLS, FEES, TOKENS, st.integers(-(10**18), 10**18))
+@example(1, 1, 0, 100_000, 0, 0)
+@example(1, 1, 0, 500_000, 0, 1)  # one token is 1.5, rounded up to 2
+@example(1, 1, 0, 499_999, 0, 1)
+@example(353, 1411, 0, 100_000, 17, 6001 + 1552 * 4)
+def test_affordable_tokens_are_the_most_that_an_amount_pays_for(
+    inp: int, out: int, call: int, fee_ppm: int, prompt: int, picousd: int
+) -> None:
+    """An amount pays for the affordable tokens and not for one more; where it pays for no prompt, they are negative."""
+    price = Price(inp, out, call)
+    tokens = affordable_completion_tokens(price, fee_ppm, prompt, picousd)
+
+    if tokens >= 0:
+        assert cost_of(price, fee_ppm, prompt, tokens).total <= picousd
+        assert cost_of(price, fee_ppm, prompt, tokens + 1).total > picousd
+    else:
+        assert cost_of(price, fee_ppm, prompt, 0).total > picousd
+
+
+@given(PER_TOKEN, FEES, TOKENS, st.integers(0, 10**18))
+def test_free_completions_are_affordable_with_their_prompt(inp: int, fee_ppm: int, prompt: int, picousd: int) -> None:
+    """Where only the prompt costs, tokens are affordable exactly if the prompt is."""
+    price = Price(inp, 0)
+    affordable = affordable_completion_tokens(price, fee_ppm, prompt, picousd) >= 0
+
+    assert affordable == (cost_of(price, fee_ppm, prompt, 0).total <= picousd)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tallygate.config import (
     AdminSettings,
@@ -40,6 +40,7 @@ def settings(
     keep_alive_s: float = 30.0,
     left_drain_s: float = 30.0,
     tokenizer_file: Path | None = None,
+    short_balance: Literal["refuse", "shrink"] = "refuse",
 ) -> Settings:
     """Return the settings of a gateway with one model."""
     nowhere = Path("/nonexistent")
@@ -58,7 +59,7 @@ def settings(
         ),
         admin=AdminSettings(host="127.0.0.1", port=0, key=None),
         store=StoreSettings(path=nowhere, pepper_file=nowhere, hold_durability="wait", after_crash="void"),
-        billing=BillingSettings(fee_ppm=fee_ppm, insufficient_balance_status=402, short_balance="refuse"),
+        billing=BillingSettings(fee_ppm=fee_ppm, insufficient_balance_status=402, short_balance=short_balance),
         upstreams=tuple(upstreams),
         models=(ModelSettings(card, price, tokenizer_file),),
         secret_env_names=frozenset(),

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tallygate import app
 from tallygate.api.server import HttpServer
@@ -117,6 +117,7 @@ class World:
         left_drain_s: float,
         picousd: int,
         tokenizer_file: Path | None = None,
+        short_balance: Literal["refuse", "shrink"] = "refuse",
     ) -> None:
         self.devnet = devnet
         self.upstreams = list(upstreams)
@@ -124,6 +125,7 @@ class World:
         self.left_drain_s = left_drain_s
         self.tokenizer_file = tokenizer_file
         self.picousd = picousd
+        self.short_balance = short_balance
         self.disk = MemoryDisk(bytes(16))
         self.journal: StageJournal
         self.ledger: EmbeddedLedger
@@ -150,6 +152,7 @@ class World:
             keep_alive_s=self.keep_alive_s,
             left_drain_s=self.left_drain_s,
             tokenizer_file=self.tokenizer_file,
+            short_balance=self.short_balance,
         )
         self.journal = StageJournal(self.disk)
         self.ledger = EmbeddedLedger(self.journal, now_ns=time.time_ns, entropy=os.urandom)
@@ -285,6 +288,7 @@ async def open_world(
     picousd: int | None = None,
     devnet: DevnetSettings | None = None,
     scheme: Scheme = Scheme.HASH,
+    short_balance: Literal["refuse", "shrink"] = "refuse",
     sound: bool = True,
     tokenizer_file: Path | None = None,
 ) -> AsyncIterator[World]:
@@ -306,6 +310,7 @@ async def open_world(
             left_drain_s=left_drain_s,
             picousd=deposited,
             tokenizer_file=tokenizer_file,
+            short_balance=short_balance,
         )
         await world.start()
         try:

@@ -35,7 +35,6 @@ FEATURE: Final = kinds.Text("a feature, such as tools", re.compile(r"[a-z0-9_-]{
 
 _UPSTREAM_NAME: Final = kinds.Text("a name of 1 to 32 characters: a-z, 0-9 and -", re.compile(r"[a-z0-9-]{1,32}"))
 _LATER_SCHEME: Final = {"auto": ('"auto" comes later.', 'For now, write "hash", or "raw" for nodes up to 0.2.5.')}
-_LATER_SHORT: Final = {"shrink": ('"shrink" is not offered yet.', 'Write "refuse".')}
 
 
 class Server(Section):
@@ -130,11 +129,12 @@ class Billing(Section):
         defaulting(kinds.Choice(402, 429), 402, "The HTTP status of a call that its account cannot pay."),
     )
     short_balance = cast(
-        "Key[Literal['refuse']]",
+        "Key[Literal['refuse', 'shrink']]",
         defaulting(
-            kinds.Choice("refuse", refused=_LATER_SHORT),
+            kinds.Choice("refuse", "shrink"),
             "refuse",
-            "What happens when the most that a call can cost is more than the account has.",
+            'What happens when the most that a call can cost is more than the account has: `"refuse"` refuses it; '
+            '`"shrink"` gives a call that names no `max_tokens` as many as the account can pay for.',
         ),
     )
 

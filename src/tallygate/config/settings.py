@@ -125,7 +125,7 @@ class BillingSettings:
 
     fee_ppm: int
     insufficient_balance_status: Literal[402, 429]
-    short_balance: Literal["refuse"]
+    short_balance: Literal["refuse", "shrink"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ url = "sqlite:data/tallygate.db"
 [billing]
 fee_ppm = 100000              # the platform fee: 10 %, in millionths of the base cost
 #insufficient_balance_status = 402
-#short_balance = "refuse"
+#short_balance = "refuse"      # "shrink": a call that names no max_tokens gets what the account can pay for
 
 # The ways to the network; those of the lowest priority are tried first.
 # Today's mainnet is reached by Bearer key. OpenBroker is one way; docs/configuration.md shows others.

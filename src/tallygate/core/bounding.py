@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from tallygate.core.ledger.records import Shrink
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -80,12 +82,24 @@ class Outgoing:
         self._request = request
         self._card = card
         self._temperature = temperature if "temperature" not in request.members else None
+        self._asked = request.max_tokens or card.output_tokens_default
         self._tails: dict[int, bytes] = {}
 
     def tokens_max(self, floor: int) -> int:
         """Return the bound of one choice at an upstream with this floor."""
-        card = self._card
-        return min(max(self._request.max_tokens or card.output_tokens_default, floor), card.output_tokens_max)
+        return min(max(self._asked, floor), self._card.output_tokens_max)
+
+    def shrink(self, places: Mapping[str, int]) -> Shrink | None:
+        """Return how far the bound of the answer may be lowered: not at all if the caller has named it."""
+        if self._request.max_tokens is not None:
+            return None
+        floor = min(max(places.values()), self._card.output_tokens_max)
+        return Shrink(self._request.choices, floor)
+
+    def limit(self, completion_tokens_max: int) -> None:
+        """Take over the bound that the hold was made for, of all choices together; it is never higher."""
+        self._asked = completion_tokens_max // self._request.choices
+        self._tails.clear()
 
     def body(self, name: str, floor: int) -> bytes:
         """Return the bytes to sign and send to an upstream that calls the model `name`."""

@@ -110,6 +110,17 @@ def cost_of(price: Price, fee_ppm: int, prompt_tokens: int, completion_tokens: i
     return Cost(base, platform_fee(base, fee_ppm))
 
 
+def affordable_completion_tokens(price: Price, fee_ppm: int, prompt_tokens: int, picousd: int) -> int:
+    """Return how many completion tokens an amount pays for beside a prompt: `cost_of`, read backwards.
+
+    It is negative where the amount does not even pay for the prompt. Where completion tokens are free, any number is
+    affordable once the prompt is, and the one that is returned is merely some number that is not negative.
+    """
+    # base + floor((base * fee + PPM / 2) / PPM) <= amount, solved for the largest whole base.
+    base_max = (picousd * PPM + PPM // 2 - 1) // (PPM + fee_ppm)
+    return (base_max - prompt_tokens * price.input - price.call) // max(price.output, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamRate:
     """What an upstream bills the operator, in ngonka; all zero where it is not known."""

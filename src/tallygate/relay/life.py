@@ -82,6 +82,7 @@ class Life:
         for target, name in places:
             floors[name] = max(floors.get(name, 1), target.tokens_floor)
         self._bounds = self._outgoing.bounds(floors)
+        self._shrink = self._outgoing.shrink(floors) if relay.shrinks else None
         self._tally = Tally(
             call.chat.prompt_bytes,
             *self._bounds,
@@ -104,10 +105,19 @@ class Life:
         """Hold, send, pass on, end."""
         call, bounds = self._call, self._bounds
         request = HoldRequest(
-            self._inference.id, call.key.account, call.key.id, call.card.id, *bounds, self._dispatch.sending
+            self._inference.id,
+            call.key.account,
+            call.key.id,
+            call.card.id,
+            *bounds,
+            self._dispatch.sending,
+            self._shrink,
         )
         try:
-            self._hold = await self._relay.ledger.hold(request)
+            self._hold = hold = await self._relay.ledger.hold(request)
+            if hold.completion_tokens_max < request.completion_tokens_max:
+                self._outgoing.limit(hold.completion_tokens_max)
+                self._tally.completion_tokens_max = hold.completion_tokens_max
             self._inference.on(Event.HOLD_TAKEN)
             await self._serve()
         except (CallerLeft, asyncio.CancelledError):

@@ -31,6 +31,7 @@ class Relay:
         calls_max: How many calls may be under way at a time.
         tokenizers: By model id, what counts its tokens where nobody tells them.
         left_drain_s: How long an answer is still read whose caller has left, where it is billed to its end anyway.
+        shrinks: Whether a call that names no `max_tokens` gets fewer where the money does not pay for the default.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Relay:
         calls_max: int = 5000,
         left_drain_s: float = 30.0,
         tokenizers: Mapping[str, Tokenizer] | None = None,
+        shrinks: bool = False,
     ) -> None:
         self.ledger = ledger
         self.upstreams = upstreams
@@ -55,6 +57,7 @@ class Relay:
         self.temperature = temperature
         self.keep_alive_s = keep_alive_s
         self.left_drain_s = left_drain_s
+        self.shrinks = shrinks
         self.stopping = False
         self._calls_max = calls_max
         self._tokenizers = tokenizers or {}

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tallygate.core.errors import InvariantBrokenError
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger import refusals
+from tallygate.core.ledger.affording import bound_completion
 from tallygate.core.ledger.entry import Entry, Flag, Posting
 from tallygate.core.ledger.expiry import find_crash_loss
 from tallygate.core.ledger.postings import check_balanced, ngonka_postings, usd_postings
@@ -136,7 +137,7 @@ class Books:
         return Correction(written.id, picousd), written
 
     def hold(self, request: HoldRequest) -> tuple[Hold, Written]:
-        """Set aside the most that an inference can cost.
+        """Set aside the most that an inference can cost; where the request allows it, of a bound that is affordable.
 
         Raises:
             Refusal: The account cannot pay for it (`insufficient_balance`), or only once calls under way have
@@ -147,10 +148,9 @@ class Books:
         account = self.account(request.account)
         sheet = self.sheet
         price = sheet.prices[request.model]
-        cost = cost_of(price, sheet.fee_ppm, request.prompt_tokens_max, request.completion_tokens_max)
+        completion_tokens_max = bound_completion(account, request, price, sheet.fee_ppm)
+        cost = cost_of(price, sheet.fee_ppm, request.prompt_tokens_max, completion_tokens_max)
         amount = cost.total
-        if amount > account.available:
-            raise refusals.short_of_money(account, amount)
         written = self._write(
             e.HOLD,
             account,
@@ -164,7 +164,7 @@ class Books:
             model=request.model,
             sheet_version=sheet.version,
             prompt_tokens=request.prompt_tokens_max,
-            completion_tokens=request.completion_tokens_max,
+            completion_tokens=completion_tokens_max,
             upstream=request.first.upstream,
             node=request.first.node,
         )
@@ -178,7 +178,7 @@ class Books:
             price,
             sheet.fee_ppm,
             request.prompt_tokens_max,
-            request.completion_tokens_max,
+            completion_tokens_max,
             cost,
             {request.first: None},
             {request.first[:2]},

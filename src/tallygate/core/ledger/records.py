@@ -62,8 +62,20 @@ class SendingEnd(NamedTuple):
     upstream_reference: str | None = None
 
 
+class Shrink(NamedTuple):
+    """How far the bound of an answer may be lowered where the money does not pay for all of it.
+
+    Attributes:
+        choices: How many choices the answer has; the bound of each is the same, so all of it is a multiple of this.
+        tokens_min: The least that the bound of one choice may be.
+    """
+
+    choices: int
+    tokens_min: int
+
+
 class HoldRequest(NamedTuple):
-    """What has to be set aside for an inference before it is sent."""
+    """What has to be set aside for an inference before it is sent; without `shrink` its bounds stand."""
 
     inference: str
     account: str
@@ -72,6 +84,7 @@ class HoldRequest(NamedTuple):
     prompt_tokens_max: int
     completion_tokens_max: int
     first: Sending
+    shrink: Shrink | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,41 @@
+"""What an account can pay for: the whole bound of an answer, a lower one, or nothing.
+
+A bound is lowered only where its caller has named none and the whole balance would not pay for it. Where the money is
+there and calls under way hold it, the caller is told to wait instead: in a moment the whole answer can be had, and a
+cut one would have to be paid for all the same. So an account that runs low serves one short answer after the other,
+never many slivers at a time.
+
+It is asked in the very step in which a hold is taken, so no two calls are ever cut to the same money.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tallygate.core.ledger import refusals
+from tallygate.core.pricing import affordable_completion_tokens, cost_of
+
+if TYPE_CHECKING:
+    from tallygate.core.ledger.records import Account, HoldRequest
+    from tallygate.core.pricing import Price
+
+
+def bound_completion(account: Account, request: HoldRequest, price: Price, fee_ppm: int) -> int:
+    """Return the bound of an answer that the account's available money pays for, in tokens of all choices together.
+
+    Raises:
+        Refusal: There is none: the account cannot pay (`insufficient_balance`), or only once calls under way have
+            ended (`balance_held`).
+    """
+    prompt, completion = request.prompt_tokens_max, request.completion_tokens_max
+    required = cost_of(price, fee_ppm, prompt, completion).total
+    if required <= account.available:
+        return completion
+    if request.shrink is None or required <= account.balance:
+        raise refusals.short_of_money(account, required)
+    choices, tokens_min = request.shrink
+    least = choices * tokens_min
+    affordable = affordable_completion_tokens(price, fee_ppm, prompt, account.available) // choices * choices
+    if affordable < least:
+        raise refusals.short_of_money(account, cost_of(price, fee_ppm, prompt, least).total)
+    return min(affordable, completion)
