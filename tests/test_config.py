@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tallygate.config import BearerAccess, ConfigError, GonkaAccess, Problem, Settings, load, parse
+from tallygate.config import BearerAccess, ConfigError, EventsSettings, GonkaAccess, Problem, Settings, load, parse
 from tallygate.config.lines import LineFinder
 from tallygate.core.bounding import ModelCard
 from tallygate.core.pricing import Price, UpstreamRate
@@ -81,6 +81,7 @@ def test_the_smallest_configuration_has_every_default() -> None:
     assert (settings.store.hold_durability, settings.store.after_crash) == ("wait", "void")
     billing = settings.billing
     assert (billing.fee_ppm, billing.insufficient_balance_status, billing.short_balance) == (100_000, 402, "refuse")
+    assert settings.events == EventsSettings(low_balance_picousd=None, webhook=None)
     assert settings.models == ()
     (upstream,) = settings.upstreams
     assert (upstream.models, upstream.priority, upstream.weight, upstream.tokens_floor) == (None, 0, 1, 1)

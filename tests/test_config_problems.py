@@ -74,6 +74,15 @@ def the_problem(text: str) -> Problem:
         ("billing", "insufficient_balance_status = 403", "402 or 429"),
         ("billing", "insufficient_balance_status = 402.0", "402 or 429"),
         ("billing", 'short_balance = "reject"', '"refuse"'),
+        ("events", 'low_balance_usd = "-1"', "negative"),
+        ("events", 'low_balance_usd = "a dollar"', "plain decimal"),
+        ("events", 'webhook_url = "example.com/events"', "http://"),
+        ("events", 'webhook_url = "https://user:password@example.com/events"', "no user"),
+        ("events", 'webhook_url = "https://example.com/events?key=1"', "query"),
+        ("events", "webhook_url = 1", "is a whole number"),
+        ("events", "webhook_timeout_s = 0", "above 0"),
+        ("events", 'webhook_secret_env = "API_KEY"', "without webhook_url"),
+        ("events", "webhook_timeout_s = 5", "without webhook_url"),
     ],
 )
 def test_a_bad_value_is_told_with_its_path_and_its_line(section: str, line: str, says: str) -> None:

@@ -29,6 +29,7 @@ ENVIRON = {
     "DEVSHARDCTL_API_KEY": "sk-1",
     "BROKER_API_KEY": "br-1",
     "WALLET_KEY": "11" * 32,
+    "WEBHOOK_SECRET": "whsec_" + "MTEx" * 8,
 }
 
 
@@ -96,7 +97,7 @@ def test_the_template_is_valid_once_its_variables_are_set(tmp_path: Path) -> Non
 
 def test_what_the_template_comments_out_is_valid_too() -> None:
     """Every optional line of the template can be put in force."""
-    lines = [line for line in TEMPLATE.splitlines() if not re.match(r"#(api_)?key_file", line)]
+    lines = [line for line in TEMPLATE.splitlines() if not re.match(r"#((api_)?key|webhook_secret)_file", line)]
     text = "\n".join(re.sub(r"^#(?=[a-z\[])", "", line) for line in lines)
 
     settings = settings_with_files(text)
@@ -105,13 +106,16 @@ def test_what_the_template_comments_out_is_valid_too() -> None:
     gonka = settings.upstreams[2].access
     assert isinstance(gonka, GonkaAccess)
     assert len(gonka.wallets) == 2
+    assert settings.events.low_balance_picousd == 10**12
+    assert settings.events.webhook is not None
     assert settings.models[1].price is not None
     assert settings.models[1].price.free
 
 
 def test_what_the_template_comments_out_are_the_defaults() -> None:
     """A commented line of a plain section shows the default, and so changes nothing when it is put in force."""
-    names = r"keep_alive_s|calls_max|(?:left_)?drain_s|\w+_timeout_s|default_temp\w+|log_level|pepper_file|hold_\w+"
+    names = r"keep_alive_s|calls_max|(left_)?drain_s|(header|body)_timeout_s|default_temp\w+|log_level|pepper_file"
+    names += r"|hold_\w+"
     names += "|after_crash|ins|sh"
     pattern = rf"^#(?=({names}))"
     uncommented = re.sub(pattern, "", TEMPLATE, flags=re.MULTILINE)

@@ -15,7 +15,7 @@ import signal
 import ssl
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -36,11 +36,13 @@ from tallygate.network.bearer import BearerUpstream
 from tallygate.network.client import HttpClient, Timeouts
 from tallygate.network.gonka import GonkaUpstream
 from tallygate.network.pool import UpstreamPool
+from tallygate.network.webhook import Webhook, decode_secret
 from tallygate.relay import Relay
 from tallygate.relay.inquiry import reconcile
 from tallygate.secretfile import read_or_make_secret, read_secret
 from tallygate.storage.embedded import EmbeddedLedger
 from tallygate.storage.history import read_sendings
+from tallygate.storage.outbox import Outbox
 from tallygate.storage.replay import audit_file
 from tallygate.storage.sqlite import SqliteJournal, lock_store
 from tallygate.tokenizerfile import FileTokenizer
@@ -48,7 +50,7 @@ from tallygate.tokenizerfile import FileTokenizer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from tallygate.config import Settings, StoreSettings, UpstreamSettings
+    from tallygate.config import EventsSettings, Settings, StoreSettings, UpstreamSettings, WebhookSettings
     from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.reconciliation import Attempt, Reconciliation
     from tallygate.ports import Upstream
@@ -112,8 +114,15 @@ class Gateway:
     admin_edge: Edge
 
 
-def open_books(store: StoreSettings, *, create: bool = True) -> tuple[EmbeddedLedger, bytes]:
+def open_books(
+    store: StoreSettings, events: EventsSettings | None = None, *, create: bool = True
+) -> tuple[EmbeddedLedger, bytes]:
     """Open the store for writing; return its ledger and the pepper of its keys.
+
+    Args:
+        store: Where it is.
+        events: What the operator is told; without, what is told of every account.
+        create: Whether it is made where there is none.
 
     Raises:
         StoreLockedError: Another process is using it.
@@ -127,12 +136,21 @@ def open_books(store: StoreSettings, *, create: bool = True) -> tuple[EmbeddedLe
     try:
         pepper = new_pepper or read_secret(store.pepper_file)
         ledger = EmbeddedLedger(
-            journal, now_ns=time.time_ns, entropy=entropy, wait_for_hold=store.hold_durability == "wait"
+            journal,
+            now_ns=time.time_ns,
+            entropy=entropy,
+            wait_for_hold=store.hold_durability == "wait",
+            outbox=None if events is None else build_outbox(events, entropy),
         )
     except BaseException:
         journal.close()
         raise
     return ledger, pepper
+
+
+def build_outbox(events: EventsSettings, entropy: Callable[[int], bytes]) -> Outbox:
+    """Return what takes the operator's events: they are kept where there is a webhook to deliver them to."""
+    return Outbox(entropy, low_balance_picousd=events.low_balance_picousd, keeps=events.webhook is not None)
 
 
 def audit_books(store: StoreSettings) -> Report:
@@ -262,7 +280,7 @@ async def serve(settings: Settings, announce: Callable[[str, int, int], None]) -
         PortBusyError: A port is taken.
     """
     stop = _listen_for_stop()  # before anything is open: a signal during the start ends it well, too
-    ledger, pepper = open_books(settings.store)
+    ledger, pepper = open_books(settings.store, settings.events)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(ledger.close)
         gateway = build(settings, ledger, pepper)
@@ -278,7 +296,7 @@ async def serve(settings: Settings, announce: Callable[[str, int, int], None]) -
         port = await public.start(server.host, server.port)
         _settle_interpreter()
         announce("ready", port, admin_port)
-        async with _running(_keep_sweeping(settings, gateway)):
+        async with _running(_keep_sweeping(settings, gateway), _deliver_events(settings.events.webhook, ledger)):
             await stop.wait()
             await _drain(gateway, public, server.drain_s)
 
@@ -300,16 +318,45 @@ async def _keep_sweeping(settings: Settings, gateway: Gateway) -> None:
             await sweep(settings, gateway)
 
 
+async def _deliver_events(webhook: WebhookSettings | None, ledger: EmbeddedLedger) -> None:
+    """Deliver the operator's events to the webhook, if there is one; what is left at the end waits in the store."""
+    if webhook is None or webhook.key is None:
+        return
+    timeout_s = webhook.timeout_s
+    timeouts = Timeouts(connect_s=timeout_s, first_byte_s=timeout_s, idle_s=timeout_s, total_s=timeout_s)
+    client = HttpClient(timeouts=timeouts, connections_max=1)
+    try:
+        await Webhook(
+            origin=webhook.origin,
+            path=webhook.path,
+            key=decode_secret(webhook.key.reveal()),
+            client=client,
+            outgoings=ledger,
+            now_ns=time.time_ns,
+            wait_s=asyncio.sleep,
+            random=random.SystemRandom().random,
+        ).run()
+    finally:
+        await client.close()
+
+
 @contextlib.asynccontextmanager
-async def _running(*chores: Coroutine[object, object, None]) -> AsyncIterator[None]:
+async def _running(*chores: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Have chores done beside what is inside, and break them off at its end."""
-    tasks = [asyncio.ensure_future(chore) for chore in chores]
+    tasks = [asyncio.create_task(chore) for chore in chores]
+    for task in tasks:
+        task.add_done_callback(_log_defect)
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _log_defect(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (defect := task.exception()) is not None:
+        _log.error("a chore has failed, and is not done any more until the next start", exc_info=defect)
 
 
 def _settle_interpreter() -> None:

@@ -93,6 +93,24 @@ class Ledger(Protocol):
         """Make everything durable and let go of the store."""
 
 
+class KeptEvent(NamedTuple):
+    """An event that the operator's webhook does not have yet; `body` is the JSON that it gets."""
+
+    id: str
+    created_ns: int
+    body: str
+
+
+class Outgoings(Protocol):
+    """What is to be delivered to the operator's webhook."""
+
+    async def events(self) -> Sequence[KeptEvent]:
+        """Return what waits, oldest first, as soon as there is something and all of it is durable."""
+
+    def forget_event(self, event_id: str) -> None:
+        """Let go of an event; not waited for, so a crash can bring it back."""
+
+
 class ApiKey(NamedTuple):
     """What is known of a caller's key; the secret itself is known only to the caller."""
 

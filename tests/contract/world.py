@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.records import Account, Hold, Written
     from tallygate.storage.journal import Contents, Journal, Row
+    from tallygate.storage.outbox import Outbox
 
 WRITER = bytes(range(16))
 USD = 10**12
@@ -138,6 +139,7 @@ class Machine:
         self._ticks = count(10**18)
         self._numbers = count(next(_MACHINES) * 10**6)
         self._open: list[EmbeddedLedger] = []
+        self.make_outbox: Callable[[], Outbox | None] = lambda: None
 
     def now_ns(self) -> int:
         """Return a later time at each look."""
@@ -152,7 +154,8 @@ class Machine:
     ) -> EmbeddedLedger:
         """Open a ledger; the first one also gets its prices."""
         journal = wrap(self.store.journal())
-        ledger = EmbeddedLedger(journal, now_ns=self.now_ns, entropy=self.entropy, wait_for_hold=wait)
+        outbox = self.make_outbox()
+        ledger = EmbeddedLedger(journal, now_ns=self.now_ns, entropy=self.entropy, wait_for_hold=wait, outbox=outbox)
         self._open.append(ledger)
         if not ledger.sheet.version:
             await ledger.publish(SHEET, "operator")

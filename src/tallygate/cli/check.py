@@ -10,12 +10,13 @@ from tallygate import app
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.session import Command, Session
 from tallygate.cli.tables import pairs
+from tallygate.core.money import format_cents
 from tallygate.tokenizerfile import TokenizerFileError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from tallygate.config import Settings
+    from tallygate.config import EventsSettings, Settings
 
 
 @click.command(cls=Command)
@@ -37,10 +38,16 @@ def _summarise(settings: Settings) -> dict[str, Any]:
         "server": f"{server.host}:{server.port}",
         "admin": f"{admin.host}:{admin.port}" + ("" if admin.key else ", closed: no admin key"),
         "store": str(settings.store.path),
+        "events": _describe_events(settings.events),
         "upstreams": [upstream.name for upstream in settings.upstreams],
         "models": [model.card.id for model in settings.models],
         "warnings": _warn(settings),
     }
+
+
+def _describe_events(events: EventsSettings) -> str:
+    low = "" if events.low_balance_picousd is None else f"; below ${format_cents(events.low_balance_picousd)} is low"
+    return ("log only" if events.webhook is None else events.webhook.url) + low
 
 
 def _warn(settings: Settings) -> list[str]:

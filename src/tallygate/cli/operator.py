@@ -147,7 +147,7 @@ class LocalOperator:
 
     async def _open(self, *, create: bool) -> EmbeddedLedger:
         """Open the books, and put the routes on them under a key that never leaves this process."""
-        ledger, pepper = app.open_books(self._settings.store, create=create)
+        ledger, pepper = app.open_books(self._settings.store, self._settings.events, create=create)
         self._key = secrets.token_hex(16)
         admin = dataclasses.replace(self._settings.admin, key=Secret(self._key))
         routes = app.build_admin(dataclasses.replace(self._settings, admin=admin), ledger, pepper, None).routes()

@@ -13,6 +13,7 @@ from tallygate.config.settings import (
     BearerAccess,
     BillingSettings,
     ConfigError,
+    EventsSettings,
     GonkaAccess,
     ModelSettings,
     NodeSettings,
@@ -22,6 +23,7 @@ from tallygate.config.settings import (
     Settings,
     StoreSettings,
     UpstreamSettings,
+    WebhookSettings,
 )
 from tallygate.config.template import TEMPLATE
 
@@ -31,6 +33,7 @@ __all__ = [
     "BearerAccess",
     "BillingSettings",
     "ConfigError",
+    "EventsSettings",
     "GonkaAccess",
     "ModelSettings",
     "NodeSettings",
@@ -40,6 +43,7 @@ __all__ = [
     "Settings",
     "StoreSettings",
     "UpstreamSettings",
+    "WebhookSettings",
     "load",
     "parse",
 ]

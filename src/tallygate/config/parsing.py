@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tallygate.config.lines import LineFinder
 from tallygate.config.models import read_models, refuse_aliases
-from tallygate.config.schema import Admin, Billing, Root, Server, Store
+from tallygate.config.schema import Admin, Billing, Events, Root, Server, Store
 from tallygate.config.secrets import SecretReader, read_secret_file
 from tallygate.config.settings import (
     AdminSettings,
     BillingSettings,
     ConfigError,
+    EventsSettings,
     Problem,
     ServerSettings,
     Settings,
     StoreSettings,
+    WebhookSettings,
 )
 from tallygate.config.tables import Attempt, Report, Table
 from tallygate.config.upstreams import Surroundings, read_upstreams
@@ -101,16 +103,22 @@ def parse(
 
 def _read_settings(root: Table, around: Surroundings) -> Settings:
     upstreams = Attempt(_read_upstreams, root, around)
-    settings = Attempt(_read_settings_without_upstreams, root, around)
+    settings = Attempt(_read_others, root, around, around.secrets)
     Attempt(_refuse_aliases, upstreams, settings, around.report)
     return replace(settings.take(), upstreams=upstreams.take(), secret_env_names=frozenset(around.secrets.env_names))
 
 
 def _read_settings_without_upstreams(root: Table, around: Surroundings) -> Settings:
+    return _read_others(root, around, None)
+
+
+def _read_others(root: Table, around: Surroundings, webhook_secrets: SecretReader | None) -> Settings:
+    """Read everything but the ways to the network; without `webhook_secrets`, the webhook's key neither."""
     server = Attempt(_read_server, root)
     admin = Attempt(_read_admin, root, around.secrets)
     store = Attempt(_read_store, root, around.base_dir)
     billing = Attempt(_read_billing, root)
+    events = Attempt(_read_events, root, webhook_secrets)
     models = Attempt(_read_models, root, around)
     Attempt(_refuse_same_listener, server, admin, around.report)
     return Settings(
@@ -118,6 +126,7 @@ def _read_settings_without_upstreams(root: Table, around: Surroundings) -> Setti
         admin=admin.take(),
         store=store.take(),
         billing=billing.take(),
+        events=events.take(),
         upstreams=(),
         models=models.take(),
         secret_env_names=frozenset(around.secrets.env_names),
@@ -172,6 +181,25 @@ def _read_billing(root: Table) -> BillingSettings:
         insufficient_balance_status=table[Billing.insufficient_balance_status],
         short_balance=table[Billing.short_balance],
     )
+
+
+def _read_events(root: Table, secrets: SecretReader | None) -> EventsSettings:
+    table = root.item(Events, Root.events)
+    low_balance = Attempt(lambda: table[Events.low_balance_usd])
+    webhook = Attempt(_read_webhook, table, secrets)
+    return EventsSettings(low_balance.take(), webhook.take())
+
+
+def _read_webhook(table: Table, secrets: SecretReader | None) -> WebhookSettings | None:
+    env, file = Events.webhook_secret_env, Events.webhook_secret_file
+    url, timeout_s = table[Events.webhook_url], table[Events.webhook_timeout_s]
+    if url is None:
+        for key in (env, file, Events.webhook_timeout_s):
+            if table.has(key):
+                raise table.broken(key, "stands without webhook_url.", "Write webhook_url, or remove this.")
+        return None
+    secret = None if secrets is None else secrets.read_webhook_secret(table, env, file)
+    return WebhookSettings(url.url, url.origin, url.path, secret, timeout_s)
 
 
 def _read_upstreams(root: Table, around: Surroundings) -> tuple[UpstreamSettings, ...]:

@@ -67,18 +67,36 @@ class Url:
         """Return the URL, taken apart."""
         if not isinstance(value, str):
             raise wrong_type(value, self.noun)
-        try:
-            # The standard library leaves control characters and space out of a URL without a word.
-            is_plain = _CONTROL.search(value) is None and value == value.strip()
-            origin, path = Origin.parse(value if is_plain else "")
-        except ValueError:
-            path = None
-        if path is None:
-            remedy = "Write http:// or https://, a host, and perhaps a port and a path; no user, password or query."
-            raise WrongValueError(f"is not {self.noun}.", remedy)
+        origin, path = _take_apart(value, self.noun)
         if path.endswith((b"/completions", b"/models")):
             raise WrongValueError("is the URL of one route, and must be a base URL.", "End it before the route: …/v1")
         return BaseUrl(value, origin, path)
+
+
+def _take_apart(url: str, noun: str) -> tuple[Origin, bytes]:
+    """Return the origin of a URL, and its path without a closing slash."""
+    try:
+        # The standard library leaves control characters and space out of a URL without a word.
+        return Origin.parse(url if _CONTROL.search(url) is None and url == url.strip() else "")
+    except ValueError:
+        pass  # The complaint is made outside, so that it is not chained to what quotes the URL.
+    remedy = "Write http:// or https://, a host, and perhaps a port and a path; no user, password or query."
+    raise WrongValueError(f"is not {noun}.", remedy)
+
+
+class Endpoint:
+    """The whole URL of one route."""
+
+    noun = 'a URL, such as "https://example.com/tallygate-events"'
+
+    def read(self, value: object) -> BaseUrl:
+        """Return the URL, taken apart, with its path to the last letter."""
+        if not isinstance(value, str):
+            raise wrong_type(value, self.noun)
+        origin, path = _take_apart(value, self.noun)
+        # A closing slash, which a base URL can do without, may be the difference between a route and none.
+        closing = b"/" if value.endswith("/") or not path else b""
+        return BaseUrl(value, origin, path + closing)
 
 
 class NodeAddress:

@@ -52,6 +52,7 @@ together are a problem.
 | admin key | at least 16 visible ASCII characters: `openssl rand -hex 24` |
 | wallet | a secp256k1 private key, 64 hexadecimal digits, with or without `0x` |
 | Bearer key of an upstream | visible ASCII characters, as its operator gave it |
+| secret of the webhook | `whsec_` and 24 to 64 bytes in base64: `echo "whsec_$(openssl rand -base64 32)"` |
 | pepper | made by the gateway at its first start; API keys are hashed with it, so keep a copy |
 """
 

@@ -139,6 +139,21 @@ class Billing(Section):
     )
 
 
+class Events(Section):
+    """What you are told of accounts: in the log, and by a signed webhook if there is one. See docs/events.md."""
+
+    title = "[events]"
+    low_balance_usd = optional(
+        kinds.USD, "not told", "Tell when a balance, with what is held, falls below so many dollars."
+    )
+    webhook_url = optional(places.Endpoint(), "no webhook", "Where events are sent, by POST.")
+    webhook_secret_env = optional(
+        places.EnvName(), "", "The environment variable that holds the webhook's secret, `whsec_…`."
+    )
+    webhook_secret_file = optional(places.FileName(), "", "A file that holds it, in place of a variable.")
+    webhook_timeout_s = defaulting(kinds.Seconds(300), 10, "How long the webhook may take to answer.")
+
+
 class Timeouts(Section):
     """How long the stages of a call to an upstream may take."""
 
@@ -325,6 +340,7 @@ class Root(Section):
     admin = optional(kinds.Table(), "", "The operator's listener.")
     store = optional(kinds.Table(), "", "The books.")
     billing = optional(kinds.Table(), "", "How customers are charged.")
+    events = optional(kinds.Table(), "", "What the operator is told of accounts.")
     upstreams = required(kinds.Array("an array of tables, [[upstreams]]", least=1), "The ways to the network.")
     models = optional(kinds.Table(), "", "The models.")
 
@@ -334,6 +350,7 @@ REFERENCE: Final[tuple[type[Section], ...]] = (
     Admin,
     Store,
     Billing,
+    Events,
     Upstream,
     GonkaUpstream,
     Wallet,

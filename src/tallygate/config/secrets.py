@@ -7,6 +7,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from tallygate.config.schema import ADMIN_KEY_VARIABLE
 from tallygate.config.settings import Secret
 from tallygate.core.signing import InvalidSigningKeyError, SigningKey
+from tallygate.network.webhook import decode_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -113,6 +115,18 @@ class SecretReader:
             complaint = f"names {found.source}, whose key has fewer than {ADMIN_KEY_LENGTH_MIN} characters."
             raise table.broken(found.key, complaint, "Make a longer one: openssl rand -hex 24")
         return _visible_secret(table, found)
+
+    def read_webhook_secret(self, table: Table, env: EnvKey, file: FileKey) -> Secret:
+        """Return the secret of a webhook; raises `BrokenError`."""
+        found = self._find(table, env, file)
+        if found is None:
+            raise table.broken(None, "has a webhook without a secret.", f"Write {env.name} or {file.name}.")
+        secret = _visible_secret(table, found)
+        with contextlib.suppress(ValueError):
+            decode_secret(found.text)
+            return secret
+        complaint = f"names {found.source}, which holds no webhook's secret."
+        raise table.broken(found.key, complaint, 'Make one: echo "whsec_$(openssl rand -base64 32)"')
 
     def read_wallet(self, table: Table, env: EnvKey, file: FileKey) -> SigningKey:
         """Return a wallet's signing key; raises `BrokenError`."""

@@ -129,6 +129,25 @@ class BillingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Where events are sent. `key`, what they are signed with, is None where no way out is read."""
+
+    url: str
+    origin: Origin
+    path: bytes
+    key: Secret | None
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EventsSettings:
+    """What the operator is told of accounts. `low_balance_picousd` is None where none is told to be low."""
+
+    low_balance_picousd: int | None
+    webhook: WebhookSettings | None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSettings:
     """One Gonka node. `base_path` is without the `/v1` that `url` may end in."""
 
@@ -193,6 +212,7 @@ class Settings:
     admin: AdminSettings
     store: StoreSettings
     billing: BillingSettings
+    events: EventsSettings
     upstreams: tuple[UpstreamSettings, ...]
     models: tuple[ModelSettings, ...]
     secret_env_names: frozenset[str]

@@ -38,6 +38,14 @@ fee_ppm = 100000              # the platform fee: 10 %, in millionths of the bas
 #insufficient_balance_status = 402
 #short_balance = "refuse"      # "shrink": a call that names no max_tokens gets what the account can pay for
 
+# What you are told of accounts, in the log and by webhook: docs/events.md
+[events]
+#low_balance_usd = "1"        # tell when a balance falls below this
+#webhook_url = "https://example.com/tallygate-events"
+#webhook_secret_env = "WEBHOOK_SECRET"   # whsec_ and base64
+#webhook_secret_file = "secrets/webhook.key"
+#webhook_timeout_s = 10
+
 # The ways to the network; those of the lowest priority are tried first.
 # Today's mainnet is reached by Bearer key. OpenBroker is one way; docs/configuration.md shows others.
 [[upstreams]]

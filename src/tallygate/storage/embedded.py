@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from tallygate.core.errors import InvariantBrokenError, StoreUnavailableError
+from tallygate.core.errors import Code, InvariantBrokenError, Refusal, StoreUnavailableError
+from tallygate.core.events import out_of_money
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.entry import decode_entry, entry_id
 from tallygate.core.ledger.records import (
@@ -26,17 +27,20 @@ from tallygate.core.ledger.records import (
 from tallygate.core.ledger.restoring import restore_hold
 from tallygate.core.pricing import Sheet
 from tallygate.core.usage import charged_after_crash
-from tallygate.ports import ApiKey, UnknownKeyError
+from tallygate.ports import ApiKey, KeptEvent, UnknownKeyError
 from tallygate.storage.group_commit import FlushThread, GroupCommit
-from tallygate.storage.journal import Contents, Journal, KeyRow, NewAccount, NotAStoreError
+from tallygate.storage.journal import Contents, EventGone, Journal, KeyRow, NewAccount, NotAStoreError
+from tallygate.storage.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
     from tallygate.core.ledger.audit import Report
+    from tallygate.core.ledger.records import Written
     from tallygate.core.pricing import UpstreamRate
     from tallygate.core.usage import Usage
     from tallygate.storage.group_commit import Flusher
+    from tallygate.storage.journal import Row
 
 
 class EmbeddedLedger:
@@ -49,6 +53,7 @@ class EmbeddedLedger:
         wait_for_hold: Whether a hold is durable before its inference is sent; if not, a crash of the machine can
             lose the holds of the last instant, and with them the knowledge of what was sent.
         flusher: Makes who waits for the disk.
+        outbox: What the operator is told of; by default it is logged, and nothing is kept.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class EmbeddedLedger:
         entropy: Callable[[int], bytes],
         wait_for_hold: bool = True,
         flusher: Callable[[Callable[[], None]], Flusher] = FlushThread,
+        outbox: Outbox | None = None,
     ) -> None:
         contents = journal.open()
         self._journal = journal
@@ -73,7 +79,9 @@ class EmbeddedLedger:
         except (InvariantBrokenError, LookupError, ValueError, StopIteration) as error:
             message = f"the books in the store do not fit together ({type(error).__name__}: {error})"
             raise NotAStoreError(f"{message}; `tallygate verify` says where") from None
-        self._queue = GroupCommit(lambda entries, rows: journal.write(entries, rows, now_ns()), journal.flush, flusher)
+        self._outbox = Outbox(entropy) if outbox is None else outbox
+        self._outbox.restore(contents.events)
+        self._queue = GroupCommit(self._write, journal.flush, flusher)
 
     # --- Ledger ------------------------------------------------------------------------------------------------
 
@@ -129,7 +137,11 @@ class EmbeddedLedger:
     async def hold(self, request: HoldRequest) -> Hold:
         """Set the most that an inference can cost aside, and record its first sending."""
         self._queue.check()
-        hold, written = self._books.hold(request)
+        try:
+            hold, written = self._books.hold(request)
+        except Refusal as refusal:
+            self._tell_empty(request, refusal)
+            raise
         self._queue.append(written)
         if self._wait_for_hold:
             try:
@@ -194,6 +206,20 @@ class EmbeddedLedger:
         finally:
             self._journal.close()
 
+    # --- Outgoings ---------------------------------------------------------------------------------------------
+
+    async def events(self) -> Sequence[KeptEvent]:
+        """Return what waits for the webhook, oldest first, as soon as there is something and all of it is durable."""
+        await self._outbox.wait()
+        kept = self._outbox.kept
+        await self._queue.durable()
+        return kept
+
+    def forget_event(self, event_id: str) -> None:
+        """Let go of an event; not waited for, so a crash can bring it back."""
+        self._outbox.forget(event_id)
+        self._queue.append(None, EventGone(event_id))
+
     # --- KeyStore ----------------------------------------------------------------------------------------------
 
     def find_key(self, digest: bytes) -> ApiKey | None:
@@ -233,6 +259,19 @@ class EmbeddedLedger:
             self._keys[key_id] = row
         await self._queue.durable()
         return row.key
+
+    def _write(self, entries: Sequence[Written], rows: Sequence[Row]) -> None:
+        """Write one batch; what it means for the operator is kept with it."""
+        self._journal.write(entries, [*rows, *self._outbox.tell_of(entries)], self._now_ns())
+
+    def _tell_empty(self, request: HoldRequest, refusal: Refusal) -> None:
+        """Tell the operator, once until money comes in, that an account cannot pay for a call."""
+        account = self._books.account(request.account)
+        if refusal.code is not Code.INSUFFICIENT_BALANCE or account.told_empty:
+            return
+        account.told_empty = True
+        if rows := self._outbox.tell(out_of_money(request, refusal, self._now_ns())):
+            self._queue.append(None, *rows)
 
     def _restore(self, contents: Contents) -> None:
         books = self._books

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import Header, encode_header, leaf_hash, merkle_root
+from tallygate.ports import KeptEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,13 @@ class KeyRow(NamedTuple):
     digest: bytes
 
 
-Row = NewAccount | KeyRow
+class EventGone(NamedTuple):
+    """The end of a row beside the books: an event that needs not be kept any more."""
+
+    id: str
+
+
+Row = NewAccount | KeyRow | KeptEvent | EventGone
 """What becomes durable in one commit with the entries that it belongs to, but is not part of the books."""
 
 
@@ -63,6 +70,7 @@ class Contents(NamedTuple):
     sheets: Sequence[bytes]
     referenced_deposits: Sequence[bytes]
     open_holds: Sequence[Sequence[bytes]]
+    events: Sequence[KeptEvent]
 
 
 class Journal(Protocol):

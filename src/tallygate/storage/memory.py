@@ -11,7 +11,8 @@ from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.audit import Audit, Report
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
-from tallygate.storage.journal import Contents, KeyRow, NewAccount, Row, StoredAccount, places_of, seal
+from tallygate.ports import KeptEvent
+from tallygate.storage.journal import Contents, EventGone, KeyRow, NewAccount, Row, StoredAccount, places_of, seal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ class MemoryDisk:
     accounts: dict[str, StoredAccount] = field(default_factory=dict)
     keys: dict[str, KeyRow] = field(default_factory=dict)
     open_holds: set[str] = field(default_factory=set)
+    events: dict[str, KeptEvent] = field(default_factory=dict)
     places: set[tuple[object, ...]] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)  # an audit runs in a thread beside the writer
 
@@ -59,6 +61,7 @@ class MemoryJournal:
             open_holds=[
                 [raw for raw, entry in entries if entry.inference == inference] for inference in sorted(disk.open_holds)
             ],
+            events=sorted(disk.events.values(), key=lambda event: (event.created_ns, event.id)),
         )
 
     def write(self, entries: Sequence[Written], rows: Sequence[Row], time_ns: int) -> None:
@@ -117,6 +120,10 @@ class MemoryJournal:
                 disk.accounts[row.id] = StoredAccount(row.id, row.name, row.created_ns, 0, 0, 0)
             case KeyRow():
                 disk.keys[row.key.id] = row
+            case KeptEvent():
+                disk.events[row.id] = row
+            case EventGone():
+                disk.events.pop(row.id, None)
 
     def _keep_state(self, entry: e.Entry) -> None:
         disk = self._disk

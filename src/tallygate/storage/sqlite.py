@@ -19,8 +19,8 @@ from tallygate.core.errors import FencedError, StoreUnavailableError
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
-from tallygate.ports import ApiKey
-from tallygate.storage.journal import Contents, KeyRow, NewAccount, NotAStoreError, Row, StoredAccount, seal
+from tallygate.ports import ApiKey, KeptEvent
+from tallygate.storage.journal import Contents, EventGone, KeyRow, NewAccount, NotAStoreError, Row, StoredAccount, seal
 from tallygate.storage.replay import audit_file
 from tallygate.storage.sql import MIGRATIONS, QUERIES, SCHEMA
 from tallygate.storage.sqlite_file import APPLICATION_ID, BUSY_MS, SCHEMA_VERSION, check_version, entry_row, reading
@@ -86,6 +86,7 @@ class SqliteJournal:
                 sheets=[row[0] for row in self._db.execute(QUERIES["all_sheets"])],
                 referenced_deposits=[row[0] for row in self._db.execute(QUERIES["all_referenced_deposits"])],
                 open_holds=self._open_holds(),
+                events=[KeptEvent(*row) for row in self._db.execute(QUERIES["all_events"])],
             )
 
     def write(self, entries: Sequence[Written], rows: Sequence[Row], time_ns: int) -> None:
@@ -160,6 +161,10 @@ class SqliteJournal:
             case KeyRow(key, digest):
                 columns = (key.id, key.account, key.name, digest, key.masked, key.created_ns, key.revoked_ns)
                 self._db.execute(QUERIES["put_key"], columns)
+            case KeptEvent():
+                self._db.execute(QUERIES["keep_event"], row)
+            case EventGone():
+                self._db.execute(QUERIES["forget_event"], row)
 
     def _append(self, sequence: int, header: bytes, entries: Sequence[Written]) -> None:
         db = self._db

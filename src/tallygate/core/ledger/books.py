@@ -363,6 +363,8 @@ class Books:
         entry = Entry(e.FORMAT, kind, nonce, now_ns, self.writer, self.epoch, postings=postings, **fields)
         entry_bytes = e.encode_entry(entry)
         if account is not None:
+            if available + held > account.balance:
+                account.told_empty = False
             account.available, account.held = available, held
             account.sequence += 1
         return Written(entry, entry_bytes, e.entry_id(entry_bytes))

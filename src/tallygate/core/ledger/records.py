@@ -22,7 +22,11 @@ class Written(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Account:
-    """A customer's account; amounts in pico-dollars."""
+    """A customer's account; amounts in pico-dollars.
+
+    Attributes:
+        told_empty: Whether the operator has been told, since money last came in, that it cannot pay for a call.
+    """
 
     id: str
     name: str
@@ -30,6 +34,7 @@ class Account:
     available: int = 0
     held: int = 0
     sequence: int = 0
+    told_empty: bool = False
     available_account: str = field(init=False)
     held_account: str = field(init=False)
 

@@ -31,6 +31,15 @@ DELETE FROM open_holds WHERE inference = ?;
 INSERT INTO keys (id, account, name, digest, masked, created_ns, revoked_ns) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET revoked_ns = excluded.revoked_ns;
 
+-- name: keep_event
+INSERT INTO events (id, created_ns, body) VALUES (?, ?, ?);
+
+-- name: forget_event
+DELETE FROM events WHERE id = ?;
+
+-- name: all_events
+SELECT id, created_ns, body FROM events ORDER BY created_ns, id;
+
 -- name: all_accounts
 SELECT id, name, created_ns, available, held, sequence FROM accounts ORDER BY created_ns, id;
 

@@ -1,0 +1,98 @@
+"""What the operator is told of an account: that it runs low, that it is out of money, that a call has overrun.
+
+An event is told once, by what caused it:
+
+* `account.low_balance` by the entry that takes a balance (what is held included) from the threshold or above to below
+  it. Money that comes in lifts it again; the next crossing is told again. An account that was never at the threshold
+  does not cross it.
+* `account.empty` by the first call that an account cannot pay for (`insufficient_balance`), and then not again until
+  money has come in. Refusals are in no book, so a new start of the gateway has forgotten it, and may tell once more.
+* `account.overrun` by the entry that ends an inference whose upstream reported more than was set aside.
+
+The first and the last can be read off an entry alone, whatever the state around it: so a store can keep them in the
+very commit that makes the entry durable. Amounts are exact texts; there is no text of a caller in any event.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tallygate.core.ledger import entry as e
+from tallygate.core.ledger.entry import Flag
+from tallygate.core.money import format_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tallygate.core.errors import Refusal
+    from tallygate.core.ledger.entry import Entry
+    from tallygate.core.ledger.records import HoldRequest, Written
+
+LOW_BALANCE: Final = "account.low_balance"
+EMPTY: Final = "account.empty"
+OVERRUN: Final = "account.overrun"
+
+_LOWERING: Final = frozenset({e.SETTLE, e.EXPIRE, e.CORRECTION})
+"""The kinds of entries that can make a balance less: all others leave it, or add to it."""
+
+
+class AccountEvent(NamedTuple):
+    """Something that the operator is told.
+
+    Attributes:
+        type: What happened.
+        time_ns: When.
+        data: The ids and amounts that belong to it.
+    """
+
+    type: str
+    time_ns: int
+    data: Mapping[str, str]
+
+
+def find_events(written: Written, low_balance_picousd: int | None) -> Iterator[AccountEvent]:
+    """Tell what an entry means for the operator.
+
+    Args:
+        written: The entry.
+        low_balance_picousd: The threshold of `account.low_balance`; None tells of no such event.
+    """
+    entry = written.entry
+    if entry.kind not in _LOWERING or entry.account is None:
+        return
+    common = {"account": entry.account, "entry": written.id.hex()}
+    if entry.inference is not None:
+        common |= {"inference": entry.inference, "model": entry.model or ""}
+    if low_balance_picousd is not None and _crosses(entry, low_balance_picousd):
+        available, held = entry.available_after or 0, entry.held_after or 0
+        yield AccountEvent(
+            LOW_BALANCE,
+            entry.time_ns,
+            common
+            | {
+                "balance_usd": format_usd(available + held),
+                "available_usd": format_usd(available),
+                "threshold_usd": format_usd(low_balance_picousd),
+            },
+        )
+    if Flag.OVERRUN & (entry.flags or 0):
+        overrun = {
+            "upstream": entry.upstream or "",
+            "overrun_usd": format_usd(entry.overrun_list_picousd or 0),
+            "overrun_ngonka": str(entry.overrun_ngonka or 0),
+        }
+        yield AccountEvent(OVERRUN, entry.time_ns, common | overrun)
+
+
+def out_of_money(request: HoldRequest, refusal: Refusal, time_ns: int) -> AccountEvent:
+    """Return the event of a call that its account cannot pay for."""
+    data = {"account": request.account, "model": request.model, **(refusal.metadata or {})}
+    return AccountEvent(EMPTY, time_ns, data)
+
+
+def _crosses(entry: Entry, threshold_picousd: int) -> bool:
+    """Return whether an entry takes its account's balance from a threshold or above to below it."""
+    after = (entry.available_after or 0) + (entry.held_after or 0)
+    own = (e.available_account(entry.account or ""), e.held_account(entry.account or ""))
+    change = sum(amount for _, name, amount in entry.postings if name in own)
+    return after < threshold_picousd <= after - change
