@@ -48,6 +48,10 @@ class Ledger(Protocol):
     def accounts(self) -> Sequence[Account]:
         """Return all accounts, oldest first."""
 
+    @property
+    def kept_events(self) -> Sequence[KeptEvent]:
+        """What the operator's webhook does not have yet, oldest first; what came last may not be durable yet."""
+
     async def open_account(self, name: str, actor: str) -> Account:
         """Open an account with nothing in it."""
 

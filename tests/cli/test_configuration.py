@@ -73,6 +73,7 @@ def test_check_says_that_all_is_well(installation: Installation) -> None:
     assert content["ok"] is True
     assert content["upstreams"] == ["nowhere"]
     assert content["models"] == ["priced-in-file"]
+    assert content["events"] == "log only"
     assert "nowhere" in installation.run("check").out
 
 
@@ -167,3 +168,15 @@ def test_check_warns_of_what_is_no_mistake(installation: Installation, monkeypat
     warnings = installation.ask("check")["warnings"]
 
     assert [words in warning for words, warning in zip(("admin", "price"), warnings, strict=True)] == [True, True]
+
+
+def test_check_says_where_events_go(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`check` shows the webhook and the threshold, and needs the webhook's secret as the gateway will."""
+    section = (
+        '\n[events]\nlow_balance_usd = "2.5"\nwebhook_url = "https://example.com/e"\nwebhook_secret_env = "HOOK"\n'
+    )
+    installation.config.write_text(installation.config.read_text() + section)
+    assert installation.run("check").code == 3
+
+    monkeypatch.setenv("HOOK", "whsec_" + "QUJD" * 8)
+    assert installation.ask("check")["events"] == "https://example.com/e; below $2.50 is low"

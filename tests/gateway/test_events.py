@@ -68,6 +68,8 @@ async def test_an_event_survives_the_kill_of_its_gateway(tmp_path: Path) -> None
             assert [(await gateway.chat()).status for _ in range(3)] == [200, 200, 200]
             await until(lambda: receiver.tried)
             assert b"account.low_balance" in gateway.log
+            (waiting,) = (await gateway.admin("GET", "events"))["data"]
+            assert (waiting["id"], waiting["type"]) == (receiver.tried[0], "account.low_balance")
             assert await gateway.end(signal.SIGKILL) == -signal.SIGKILL
         assert kept_events(installation) == receiver.tried
 
@@ -75,6 +77,7 @@ async def test_an_event_survives_the_kill_of_its_gateway(tmp_path: Path) -> None
         async with served(installation) as gateway:
             await until(lambda: receiver.got)
             await until(lambda: not kept_events(installation))
+            assert (await gateway.admin("GET", "events"))["data"] == []
             assert await gateway.end(signal.SIGTERM) == 0
         async with served(installation) as gateway:
             assert await gateway.end(signal.SIGTERM) == 0

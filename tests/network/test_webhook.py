@@ -275,6 +275,18 @@ async def test_an_old_event_is_still_tried_once() -> None:
         assert receiver.ids == ["evt_0", "evt_1"]
 
 
+async def test_what_was_delivered_is_not_given_up() -> None:
+    """Of old events, those that the webhook took before it failed are no loss."""
+    clock = Clock(9)
+    events = Events(3, clock.now_ns - GIVE_UP_NS)
+    with capture_logs() as logs:
+        async with serve(Receiver(200, 500)) as server, delivering(server.origin(), events, clock):
+            await until_empty(events)
+            await until(lambda: clock.waits)
+
+    assert [line["event_id"] for line in logs if line["event"] == "event given up"] == ["evt_1", "evt_2"]
+
+
 async def test_gone_means_gone() -> None:
     """A 410 gives its event up, and only that; the next one is tried after a wait."""
     receiver = Receiver(410, 200)

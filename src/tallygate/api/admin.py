@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from tallygate.api.descriptions import describe_account, describe_key, describe_sheet
+from tallygate.api.descriptions import describe_account, describe_event, describe_key, describe_sheet
 from tallygate.api.fields import read_amount, read_fields, read_name, read_price, read_words
 from tallygate.api.http import Response, Route, read_bearer
 from tallygate.api.verification import describe_report
@@ -81,6 +81,7 @@ class AdminApi:
             ("GET", "/admin/v1/prices", self.show_prices, "The price sheet in force."),
             ("POST", "/admin/v1/prices", self.set_price, "Price a `model`: `input`, `output`, `call`, or `free`."),
             ("GET", "/admin/v1/upstreams", self.list_upstreams, "The ways to the network and their places."),
+            ("GET", "/admin/v1/events", self.list_events, "Events that the webhook does not have yet, oldest first."),
             ("POST", "/admin/v1/verify", self.verify, "Replay the books and say what was checked."),
         )
         return [Route(method, path, self._guarded(handler), summary) for method, path, handler, summary in table]
@@ -191,6 +192,10 @@ class AdminApi:
             for upstream in self._upstreams.upstreams
         ]
         return Response.json({"data": data})
+
+    async def list_events(self, _: Request, __: Sink) -> Response:
+        """List what the operator's webhook does not have yet."""
+        return Response.json({"data": [describe_event(event) for event in self._ledger.kept_events]})
 
     async def verify(self, _: Request, __: Sink) -> Response:
         """Replay the books."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from tallygate.core.money import format_price_per_million, format_usd
 
 if TYPE_CHECKING:
     from tallygate.core.ledger.records import Account
     from tallygate.core.pricing import Sheet
-    from tallygate.ports import ApiKey
+    from tallygate.ports import ApiKey, KeptEvent
 
 
 def describe_account(account: Account) -> dict[str, Any]:
@@ -36,6 +38,11 @@ def describe_key(key: ApiKey, account: Account) -> dict[str, Any]:
         "created_ns": key.created_ns,
         "revoked_ns": key.revoked_ns,
     }
+
+
+def describe_event(event: KeptEvent) -> dict[str, Any]:
+    """Return an event that the webhook does not have yet, with what it will get."""
+    return {"id": event.id, **msgspec.json.decode(event.body)}
 
 
 def describe_sheet(sheet: Sheet) -> dict[str, Any]:

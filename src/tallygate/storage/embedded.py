@@ -103,6 +103,11 @@ class EmbeddedLedger:
         """Return all accounts, oldest first."""
         return sorted(self._books.accounts.values(), key=lambda account: (account.created_ns, account.id))
 
+    @property
+    def kept_events(self) -> Sequence[KeptEvent]:
+        """What the operator's webhook does not have yet, oldest first; what came last may not be durable yet."""
+        return self._outbox.kept
+
     async def open_account(self, name: str, actor: str) -> Account:
         """Open an account with nothing in it."""
         self._queue.check()
