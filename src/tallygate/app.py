@@ -121,7 +121,7 @@ def open_books(
 
     Args:
         store: Where it is.
-        events: What the operator is told; without, what is told of every account.
+        events: What the operator is told; without, no balance is low, and the rest is only logged.
         create: Whether it is made where there is none.
 
     Raises:

@@ -66,3 +66,17 @@ async def test_out_of_money_may_be_told_as_429(tmp_path: Path) -> None:
             )
             assert answer.headers["x-should-retry"] == "false"
             assert installation.entries(e.HOLD) == []
+
+
+async def test_a_short_balance_may_shrink_the_answer(tmp_path: Path) -> None:
+    """With `short_balance = "shrink"`, a call without `max_tokens` gets what $0.001 pays for, and is told."""
+    async with installed(tmp_path) as installation:
+        set_in(installation, 'url = "sqlite:data/tallygate.db"', '[billing]\nshort_balance = "shrink"')
+        async with served(installation, usd="0.001") as gateway:
+            shrunk, named = await gateway.chat(max_tokens=...), await gateway.chat(max_tokens=4096)
+
+            (hold,) = installation.entries(e.HOLD)
+            assert (shrunk.status, named.status, named.code) == (200, 402, "insufficient_balance")
+            assert 0 < (hold.completion_tokens or 0) < 700
+            assert shrunk.headers["x-tallygate-changes"].startswith(f"max_tokens={hold.completion_tokens}, ")
+            assert (await gateway.admin("POST", "verify"))["clean"]

@@ -89,3 +89,18 @@ async def test_parallel_calls_are_never_shrunk_to_the_same_money() -> None:
 
         assert {(task.result().status, task.result().code) for task in refused} == {(429, "balance_held")}
         assert (served.status, sent_tokens(world)) == (200, [(30, 30)])
+
+
+async def test_a_report_beyond_the_shrunk_bound_is_not_believed() -> None:
+    """What was asked for in the end is what a report is measured by: a claim of hidden tokens beyond it is no usage."""
+    prompt = await prompt_bound()
+    async with open_world("openai", picousd=cost(prompt, 30).total, short_balance="shrink") as world:
+        hidden = {"completion_tokens_details": {"reasoning_tokens": 3000}}
+        world.order(
+            "wrong_usage", usage={"prompt_tokens": 10, "completion_tokens": 3000, "total_tokens": 3010, **hidden}
+        )
+        answer = await world.chat(max_tokens=...)
+
+        assert (answer.status, answer.usage["estimated"]) == (200, True)
+        assert answer.usage["completion_tokens"] <= 40
+        assert "overrun" not in answer.usage

@@ -32,6 +32,8 @@ LOW_BALANCE: Final = "account.low_balance"
 EMPTY: Final = "account.empty"
 OVERRUN: Final = "account.overrun"
 
+_OVERRUN: Final = int(Flag.OVERRUN)  # arithmetic with members of a flag is slow, and this is done for every charge
+
 _LOWERING: Final = frozenset({e.SETTLE, e.EXPIRE, e.CORRECTION})
 """The kinds of entries that can make a balance less: all others leave it, or add to it."""
 
@@ -58,30 +60,23 @@ def find_events(written: Written, low_balance_picousd: int | None) -> Iterator[A
         low_balance_picousd: The threshold of `account.low_balance`; None tells of no such event.
     """
     entry = written.entry
-    if entry.kind not in _LOWERING or entry.account is None:
+    if entry.kind not in _LOWERING:
         return
-    common = {"account": entry.account, "entry": written.id.hex()}
-    if entry.inference is not None:
-        common |= {"inference": entry.inference, "model": entry.model or ""}
     if low_balance_picousd is not None and _crosses(entry, low_balance_picousd):
-        available, held = entry.available_after or 0, entry.held_after or 0
-        yield AccountEvent(
-            LOW_BALANCE,
-            entry.time_ns,
-            common
-            | {
-                "balance_usd": format_usd(available + held),
-                "available_usd": format_usd(available),
-                "threshold_usd": format_usd(low_balance_picousd),
-            },
-        )
-    if Flag.OVERRUN & (entry.flags or 0):
+        available = entry.available_after or 0
+        low = {
+            "balance_usd": format_usd(available + (entry.held_after or 0)),
+            "available_usd": format_usd(available),
+            "threshold_usd": format_usd(low_balance_picousd),
+        }
+        yield AccountEvent(LOW_BALANCE, entry.time_ns, _name(written) | low)
+    if (entry.flags or 0) & _OVERRUN:
         overrun = {
             "upstream": entry.upstream or "",
             "overrun_usd": format_usd(entry.overrun_list_picousd or 0),
             "overrun_ngonka": str(entry.overrun_ngonka or 0),
         }
-        yield AccountEvent(OVERRUN, entry.time_ns, common | overrun)
+        yield AccountEvent(OVERRUN, entry.time_ns, _name(written) | overrun)
 
 
 def out_of_money(request: HoldRequest, refusal: Refusal, time_ns: int) -> AccountEvent:
@@ -90,9 +85,18 @@ def out_of_money(request: HoldRequest, refusal: Refusal, time_ns: int) -> Accoun
     return AccountEvent(EMPTY, time_ns, data)
 
 
+def _name(written: Written) -> dict[str, str]:
+    """Return the ids of what an entry is about."""
+    entry = written.entry
+    names = {"account": entry.account or "", "entry": written.id.hex()}
+    return names if entry.inference is None else names | {"inference": entry.inference, "model": entry.model or ""}
+
+
 def _crosses(entry: Entry, threshold_picousd: int) -> bool:
     """Return whether an entry takes its account's balance from a threshold or above to below it."""
     after = (entry.available_after or 0) + (entry.held_after or 0)
+    if after >= threshold_picousd:
+        return False
     own = (e.available_account(entry.account or ""), e.held_account(entry.account or ""))
     change = sum(amount for _, name, amount in entry.postings if name in own)
-    return after < threshold_picousd <= after - change
+    return threshold_picousd <= after - change

@@ -111,14 +111,14 @@ class Life:
             call.card.id,
             *bounds,
             self._dispatch.sending,
-            self._shrink,
+            shrink=self._shrink,
         )
         try:
             self._hold = hold = await self._relay.ledger.hold(request)
+            self._inference.on(Event.HOLD_TAKEN)
             if hold.completion_tokens_max < request.completion_tokens_max:
                 self._outgoing.limit(hold.completion_tokens_max)
                 self._tally.completion_tokens_max = hold.completion_tokens_max
-            self._inference.on(Event.HOLD_TAKEN)
             await self._serve()
         except (CallerLeft, asyncio.CancelledError):
             await (self._end_cut() if self._cut and not self._draining else self._end_without_caller())

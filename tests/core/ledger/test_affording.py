@@ -124,7 +124,9 @@ def test_an_account_below_zero_gets_nothing() -> None:
     world.keep(world.books.correct("a", -price_of(100) - 1, "chargeback", "operator")[1])
     for model in (MODEL, FREE):
         for shrink in (None, Shrink(1, 1)):
-            assert refused(world, shrink, model=model).code is Code.INSUFFICIENT_BALANCE
+            refusal = refused(world, shrink, model=model)
+            assert refusal.code is Code.INSUFFICIENT_BALANCE
+            assert refusal.message == "The account is 0.000000000001 US dollars below zero. Top it up."
 
     world.settle(hold, 1, 1)
     assert refused(world, Shrink(1, 1), model=FREE).code is Code.INSUFFICIENT_BALANCE

@@ -22,6 +22,9 @@ def short_of_money(account: Account, required: int) -> Refusal:
     if balance >= required:
         message = "The balance is held by calls under way; it is free again when they end."
         return Refusal(Code.BALANCE_HELD, message, metadata=metadata, retry_after_s=1)
+    if balance < 0:
+        message = f"The account is {format_usd(-balance)} US dollars below zero. Top it up."
+        return Refusal(Code.INSUFFICIENT_BALANCE, message, metadata=metadata)
     message = (
         f"This call can cost up to {metadata['required_usd']} US dollars; {metadata['available_usd']} are available. "
         "Top the account up, or lower max_tokens."
