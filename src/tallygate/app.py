@@ -64,6 +64,9 @@ QUESTION_TIMEOUTS: Final = Timeouts(connect_s=5.0, first_byte_s=15.0, idle_s=15.
 CUT_S: Final = 5.0
 """How long a call that was cut may take to be settled and told; a commit takes milliseconds."""
 
+FORGET_EVERY_S: Final = 600.0
+"""How often is forgotten what is kept for a day: idempotency keys, and the answers under them."""
+
 _log = structlog.get_logger()
 
 
@@ -296,7 +299,12 @@ async def serve(settings: Settings, announce: Callable[[str, int, int], None]) -
         port = await public.start(server.host, server.port)
         _settle_interpreter()
         announce("ready", port, admin_port)
-        async with _running(_keep_sweeping(settings, gateway), _deliver_events(settings.events.webhook, ledger)):
+        chores = (
+            _keep_sweeping(settings, gateway),
+            _deliver_events(settings.events.webhook, ledger),
+            forget_regularly(gateway, FORGET_EVERY_S),
+        )
+        async with _running(*chores):
             await stop.wait()
             await _drain(gateway, public, server.drain_s)
 
@@ -357,6 +365,16 @@ async def _running(*chores: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 def _log_defect(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (defect := task.exception()) is not None:
         _log.error("a chore has failed, and is not done any more until the next start", exc_info=defect)
+
+
+async def forget_regularly(gateway: Gateway, every_s: float) -> None:
+    """Forget idempotency keys and answers whose day is over, now and then every so often."""
+    while True:
+        with contextlib.suppress(StoreUnavailableError):  # readiness tells the operator
+            if count := await gateway.ledger.purge_claims():
+                _log.info("idempotency keys forgotten", count=count)
+        gateway.relay.replays.purge()
+        await asyncio.sleep(every_s)
 
 
 def _settle_interpreter() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
+    from tallygate.core.idempotency import Claim, Claimed
     from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.reconciliation import Bill, Unreported
     from tallygate.core.ledger.records import (
@@ -55,17 +56,25 @@ class Ledger(Protocol):
     async def open_account(self, name: str, actor: str) -> Account:
         """Open an account with nothing in it."""
 
-    async def deposit(self, account_id: str, picousd: int, reference: str | None, actor: str) -> Deposit:
-        """Book money that came in; a reference is booked once."""
+    async def deposit(
+        self, account_id: str, picousd: int, reference: str | None, actor: str, claim: Claim | None = None
+    ) -> Deposit:
+        """Book money that came in; a reference is booked once, and so is a claim."""
 
-    async def correct(self, account_id: str, picousd: int, reason: str, actor: str) -> Correction:
-        """Change a balance, up or down, by the operator's word; it may end below zero."""
+    async def correct(
+        self, account_id: str, picousd: int, reason: str, actor: str, claim: Claim | None = None
+    ) -> Correction:
+        """Change a balance, up or down, by the operator's word; it may end below zero. A claim is booked once."""
 
     async def publish(self, sheet: Sheet, actor: str) -> None:
         """Put the next version of the price sheet in force."""
 
     async def hold(self, request: HoldRequest) -> Hold:
-        """Set the most that an inference can cost aside, and record its first sending."""
+        """Set the most that an inference can cost aside, record its first sending, and take its claim, all in one step.
+
+        Raises:
+            Refusal: The money is not there, or the claim's key is taken.
+        """
 
     def begin_attempt(self, hold: Hold, sending: Sending) -> None:
         """Record a further sending before it is sent; not waited for."""
@@ -78,6 +87,16 @@ class Ledger(Protocol):
 
     async def void(self, hold: Hold, end: SendingEnd, reason: str) -> None:
         """Give a hold back."""
+
+    async def find_claim(self, claim: Claim) -> Claimed | None:
+        """Return what a claim's key stands for, durably, or None if it is free.
+
+        Raises:
+            Refusal: It stands for another request.
+        """
+
+    async def purge_claims(self) -> int:
+        """Forget the claims whose day is over; returns how many."""
 
     async def expire_orphans(
         self, rate: Callable[[str], UpstreamRate], *, charge_prompt: bool, owned: Container[str] = ()

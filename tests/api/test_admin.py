@@ -42,8 +42,15 @@ class Operator:
         self.app = Edge(Router(api.routes()), Problems(), lambda: "req_1")
         self.sent_headers: dict[bytes, bytes] = {}
 
-    async def ask(self, method: str, target: str, body: bytes | dict[str, Any] = b"", *keys: str) -> tuple[int, Any]:
-        """Send one request and return status and content."""
+    async def ask(
+        self,
+        method: str,
+        target: str,
+        body: bytes | dict[str, Any] = b"",
+        *keys: str,
+        idempotency: tuple[str, ...] = (),
+    ) -> tuple[int, Any]:
+        """Send one request, with these idempotency keys, and return status and content."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         path, _, query = target.partition("?")
         sent: list[dict[str, Any]] = []
@@ -60,7 +67,7 @@ class Operator:
             "method": method,
             "path": path,
             "query_string": query.encode(),
-            "headers": authorizations,
+            "headers": [*authorizations, *((b"idempotency-key", key.encode()) for key in idempotency)],
         }
         await self.app(scope, receive, send)
         self.sent_headers = dict(sent[0]["headers"])
@@ -124,6 +131,68 @@ async def test_a_correction_is_never_guessed(operator: Operator, change: dict[st
 
     assert (status, content["error"]["param"]) == (400, param)
     assert operator.ledger.account(account["id"]).balance == 0
+
+
+ACTS: list[tuple[str, dict[str, str], dict[str, str], dict[str, str]]] = [
+    # The act, what means the same, and what does not.
+    ("deposits", {"usd": "5"}, {"usd": "5.00"}, {"usd": "5", "reference": "invoice 7"}),
+    (
+        "corrections",
+        {"usd": "5", "reason": "gift"},
+        {"reason": "gift ", "usd": "+5.0", "actor": "operator"},
+        {"usd": "5", "reason": "gift", "actor": "grace"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("acts", "body", "same", "other"), ACTS)
+async def test_an_act_under_a_key_is_booked_once(
+    operator: Operator, acts: str, body: dict[str, str], same: dict[str, str], other: dict[str, str]
+) -> None:
+    """The same act under a key is the same entry, told as replayed; another one is refused; other keys are others."""
+    _, account = await operator.ask("POST", "/admin/v1/accounts", {"name": "Ada"})
+    path = f"/admin/v1/accounts/{account['id']}/{acts}"
+    first = await operator.ask("POST", path, body, idempotency=("k",))
+    again = await operator.ask("POST", path, same, idempotency=("k",))
+    refused = await operator.ask("POST", path, other, idempotency=("k",))
+    assert (first[0], first[1]["replayed"]) == (201, False)
+    assert (again[0], again[1]) == (200, {**first[1], "replayed": True})
+    assert (refused[0], refused[1]["error"]["code"]) == (422, "idempotency_key_reused")
+    assert operator.ledger.account(account["id"]).available == 5 * 10**12
+
+    assert (await operator.ask("POST", path, body, idempotency=("k2",)))[0] == 201
+    _, second = await operator.ask("POST", "/admin/v1/accounts", {"name": "Bob"})
+    assert (await operator.ask("POST", f"/admin/v1/accounts/{second['id']}/{acts}", other, idempotency=("k",)))[
+        0
+    ] == 201
+    (elsewhere,) = [name for name, *_ in ACTS if name != acts]
+    body = {"usd": "1", **({"reason": "gift"} if elsewhere == "corrections" else {})}
+    path = f"/admin/v1/accounts/{account['id']}/{elsewhere}"
+    assert (await operator.ask("POST", path, body, idempotency=("k",)))[0] == 201
+    assert operator.ledger.account(account["id"]).available == 11 * 10**12
+
+
+@pytest.mark.parametrize("acts", ["deposits", "corrections"])
+@pytest.mark.parametrize("idempotency", [("",), ("two words",), ("k" * 256,), ("k", "k")])
+async def test_what_is_no_idempotency_key_books_nothing(
+    operator: Operator, acts: str, idempotency: tuple[str, ...]
+) -> None:
+    """A header that is no key, or comes twice, is refused by its name."""
+    _, account = await operator.ask("POST", "/admin/v1/accounts", {"name": "Ada"})
+    body = {"usd": "5", **({"reason": "gift"} if acts == "corrections" else {})}
+    path = f"/admin/v1/accounts/{account['id']}/{acts}"
+    status, content = await operator.ask("POST", path, body, idempotency=idempotency)
+
+    assert (status, content["error"]["code"], content["error"]["param"]) == (400, "invalid_value", "Idempotency-Key")
+    assert operator.ledger.account(account["id"]).available == 0
+
+
+async def test_an_idempotency_key_is_never_ignored(operator: Operator) -> None:
+    """Routes that would do twice what is asked twice refuse the header; what only looks does not mind."""
+    for method, path in (("POST", "accounts"), ("POST", "keys"), ("POST", "prices"), ("DELETE", "keys/key_1")):
+        status, content = await operator.ask(method, f"/admin/v1/{path}", {"name": "Ada"}, idempotency=("k",))
+        assert (status, content["error"]["code"]) == (400, "unsupported_header")
+    assert await operator.ask("GET", "/admin/v1/accounts", idempotency=("k",)) == (200, {"data": []})
 
 
 async def test_keys_of_an_account_below_zero_show_as_blocked(operator: Operator) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallygate.api.http import Request, Response, Route, Router
+from tallygate.api.http import Request, Response, Route, Router, read_idempotency_key
 from tallygate.core.errors import Code, Refusal
 
 if TYPE_CHECKING:
@@ -134,3 +134,26 @@ def test_json_response() -> None:
     assert (response.status, json.loads(response.body)) == (201, {"é": [1, None]})
     assert response.headers == [(b"content-type", b"application/json")]
     assert Response.json([]).status == 200
+
+
+def request(*headers: tuple[bytes, bytes]) -> Request:
+    """Return a request with these headers."""
+    names = [name for name, _ in headers]
+    repeated = frozenset(name for name in names if names.count(name) > 1)
+    body: Any = None
+    return Request("req_1", "POST", "/", b"", dict(headers), repeated, body)
+
+
+def test_idempotency_key_is_read() -> None:
+    """A request has one key or none."""
+    assert read_idempotency_key(request()) is None
+    assert read_idempotency_key(request((b"idempotency-key", b"k-1"))) == b"k-1"
+
+
+@pytest.mark.parametrize("values", [[b""], [b"two words"], [b"k" * 256], [b"k", b"k"], [b"k", b"l"], ["é".encode()]])
+def test_idempotency_key_is_never_guessed(values: list[bytes]) -> None:
+    """A header that is no key, or comes more than once, is refused by its name."""
+    with pytest.raises(Refusal) as refused:
+        read_idempotency_key(request(*((b"idempotency-key", value) for value in values)))
+
+    assert (refused.value.code, refused.value.param) == (Code.INVALID_VALUE, "Idempotency-Key")

@@ -29,6 +29,9 @@ ROWS = {
     Code.NOT_FOUND: (404, "invalid_request_error", None),
     Code.METHOD_NOT_ALLOWED: (405, "invalid_request_error", None),
     Code.CONFLICT: (409, "invalid_request_error", "false"),
+    Code.IDEMPOTENCY_IN_PROGRESS: (409, "invalid_request_error", None),
+    Code.IDEMPOTENCY_ALREADY_CHARGED: (409, "invalid_request_error", "false"),
+    Code.IDEMPOTENCY_KEY_REUSED: (422, "invalid_request_error", None),
     Code.REQUEST_TOO_LARGE: (413, "invalid_request_error", None),
     Code.UNSUPPORTED_MEDIA_TYPE: (415, "invalid_request_error", None),
     Code.BALANCE_HELD: (429, "rate_limit_error", None),
@@ -74,6 +77,7 @@ def test_what_must_not_be_repeated(code: Code) -> None:
     assert repeated == (
         code
         in {
+            Code.IDEMPOTENCY_IN_PROGRESS,
             Code.BALANCE_HELD,
             Code.INTERNAL_ERROR,
             Code.UPSTREAM_ERROR,

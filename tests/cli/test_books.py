@@ -28,6 +28,24 @@ def test_a_deposit_is_booked_exactly_and_once_for_each_reference(either: Install
     assert again["account"]["balance_usd"] == "5.000000000001"
 
 
+def test_an_act_is_booked_once_for_each_idempotency_key(either: Installation) -> None:
+    """`credit` and `correct` under the same key do nothing a second time; another act under it is exit code 1."""
+    account = either.ask("accounts", "create", "Ada")["id"]
+    for command in (("credit", account, "5"), ("correct", account, "-2", "--reason", "r", "--actor", "grace")):
+        first, again = (either.ask(*command, "--idempotency-key", "k-1") for _ in range(2))
+        assert (first["replayed"], again) == (False, {**first, "replayed": True})
+    assert again["account"]["balance_usd"] == "3"
+
+    refused = either.run("--json", "credit", account, "6", "--idempotency-key", "k-1")
+    assert (refused.code, refused.content["error"]["code"]) == (1, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize("key", ["", "two words", "k\r\nHost: x", "k" * 256])
+def test_a_text_that_is_no_idempotency_key_is_bad_usage(installation: Installation, key: str) -> None:
+    """`credit` takes visible ASCII as a key; anything else is exit code 2."""
+    assert installation.run("credit", "acct_x", "5", "--idempotency-key", key).code == 2
+
+
 def test_a_reference_stands_for_one_amount(either: Installation) -> None:
     """`credit` refuses a known reference with another amount, with exit code 1."""
     account = either.ask("accounts", "create", "Ada")["id"]

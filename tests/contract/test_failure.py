@@ -18,8 +18,8 @@ from tests.contract.world import (
     SHEET,
     USD,
     WRITER,
-    Flaky,
     Machine,
+    Wrapper,
     end,
     find_balance,
     fund,
@@ -36,17 +36,6 @@ if TYPE_CHECKING:
     from tallygate.storage.journal import Journal, NewAccount
 
 CHARGE = 12_108
-
-
-class Wrapper:
-    """Puts a `Flaky` around a journal, and keeps it."""
-
-    flaky: Flaky
-
-    def __call__(self, journal: Journal) -> Journal:
-        """Wrap."""
-        self.flaky = Flaky(journal)
-        return self.flaky
 
 
 ACTS: dict[str, Callable[[EmbeddedLedger, Account, Hold], Awaitable[object]]] = {

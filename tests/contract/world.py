@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 import apsw
 
 from tallygate.core.errors import StoreUnavailableError
+from tallygate.core.idempotency import Claim
 from tallygate.core.ledger.entry import Flag
 from tallygate.core.ledger.records import HoldRequest, Sending, SendingEnd
 from tallygate.core.pricing import Price, Sheet, UpstreamRate
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
+    from tallygate.core.idempotency import Claimed
     from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.records import Account, Hold, Written
     from tallygate.storage.journal import Contents, Journal, Row
@@ -35,14 +38,17 @@ HOLD = 143_008
 FIRST = Sending(0, 0, "nodes", "gonka1a")
 SECOND = Sending(0, 1, "nodes", "gonka1b")
 RATE = UpstreamRate(1, 1, 1000)
+CLAIM = Claim(b"k" * 32, b"r" * 32)
+OTHER_BODY = Claim(CLAIM.digest, b"s" * 32)
+"""Of another request under the same key."""
 _MACHINES = count(1)
 """So that no two machines ever give the same randomness."""
 
 
-def request(inference: str, account: Account | str) -> HoldRequest:
+def request(inference: str, account: Account | str, claim: Claim | None = None) -> HoldRequest:
     """Return a request for a hold of `HOLD`."""
     owner = account if isinstance(account, str) else account.id
-    return HoldRequest(inference, owner, "key_1", MODEL, 1000, 100, FIRST)
+    return HoldRequest(inference, owner, "key_1", MODEL, 1000, 100, FIRST, claim=claim)
 
 
 def end(sending: Sending = FIRST, bill: int = 0) -> SendingEnd:
@@ -98,10 +104,15 @@ class SqliteStore:
 
 
 class Flaky:
-    """A journal that fails on demand, at `write` or at `flush`, before or after its disk has taken the batch."""
+    """A journal that fails on demand, at `write` or at `flush`, before or after its disk has taken the batch.
+
+    While its `gate` is closed, nothing that is written becomes durable.
+    """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self.gate = threading.Event()
+        self.gate.set()
         self.fails_at: str | None = None
         self.writes = 0
 
@@ -118,9 +129,18 @@ class Flaky:
 
     def flush(self) -> None:
         """Flush, or fail although the disk has taken it."""
+        assert self.gate.wait(30), "the gate was never opened"
         self._journal.flush()
         if self.fails_at == "flush":
             raise StoreUnavailableError("disk I/O error")
+
+    def find_claim(self, digest: bytes) -> Claimed | None:
+        """Find a claim."""
+        return self._journal.find_claim(digest)
+
+    def find_old_claims(self, before_ns: int, count_max: int) -> Sequence[bytes]:
+        """Find old claims."""
+        return self._journal.find_old_claims(before_ns, count_max)
 
     def audit(self) -> Report:
         """Audit."""
@@ -129,6 +149,17 @@ class Flaky:
     def close(self) -> None:
         """Close."""
         self._journal.close()
+
+
+class Wrapper:
+    """Puts a `Flaky` around a journal, and keeps it."""
+
+    flaky: Flaky
+
+    def __call__(self, journal: Journal) -> Journal:
+        """Wrap."""
+        self.flaky = Flaky(journal)
+        return self.flaky
 
 
 class Machine:
@@ -144,6 +175,10 @@ class Machine:
     def now_ns(self) -> int:
         """Return a later time at each look."""
         return next(self._ticks)
+
+    def skip(self, duration_ns: int) -> None:
+        """Let time go by."""
+        self._ticks = count(next(self._ticks) + duration_ns)
 
     def entropy(self, size: int) -> bytes:
         """Return bytes that never repeat."""
@@ -204,3 +239,9 @@ def find_balance(ledger: EmbeddedLedger, account_id: str) -> tuple[int, int]:
     """Return what is available and held."""
     account = ledger.account(account_id)
     return account.available, account.held
+
+
+async def meaning(ledger: EmbeddedLedger, claim: Claim = CLAIM) -> tuple[str, int | None] | None:
+    """Return what a claim stands for: the inference and its cost."""
+    known = await ledger.find_claim(claim)
+    return known and (known.subject, known.picousd)

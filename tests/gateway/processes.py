@@ -178,11 +178,13 @@ class Gateway:
         assert answer.status in {200, 201}, answer
         return answer.json()
 
-    async def send(self, **fields: Any) -> Caller:
-        """Send a chat request."""
+    async def send(self, *, key: str | None = None, **fields: Any) -> Caller:
+        """Send a chat request, with an idempotency key if one is given."""
         caller = await Caller.open(self.port)
         self._callers.append(caller)
         headers = {"authorization": f"Bearer {self.installation.secret}", "content-type": "application/json"}
+        if key is not None:
+            headers["idempotency-key"] = key
         await caller.request("POST", "/v1/chat/completions", headers, chat_body(**fields))
         return caller
 

@@ -202,7 +202,7 @@ async def test_it_waits_and_repeats_when_money_is_held(tmp_path: Path) -> None:
             await world.client.with_options(max_retries=0).chat.completions.create(**fields)
 
         statuses: list[int] = []
-        noting = openai.DefaultAsyncHttpxClient(event_hooks={"response": [_note_in(statuses)]})
+        noting = openai.DefaultAsyncHttpxClient(event_hooks={"response": [note_in(statuses)]})
         async with noting, world.client.with_options(http_client=noting) as patient:
             second = asyncio.ensure_future(patient.chat.completions.with_raw_response.create(**fields))
             await until(lambda: statuses)
@@ -214,7 +214,9 @@ async def test_it_waits_and_repeats_when_money_is_held(tmp_path: Path) -> None:
         assert answers[0].choices == answers[1].choices
 
 
-def _note_in(statuses: list[int]) -> Any:
+def note_in(statuses: list[int]) -> Any:
+    """Return a hook of the client's that notes each status."""
+
     async def note(response: Any) -> None:
         statuses.append(response.status_code)
 

@@ -35,7 +35,7 @@ WRONGS: list[tuple[str, str, dict[str, Any], int, str, str | None]] = [
     ("POST", CHAT, {"authorization": "", "content-type": "text/plain", "body": b"{"}, 401, "invalid_api_key", None),
     ("POST", CHAT, {"content-type": "text/plain", "body": b"{"}, 415, "unsupported_media_type", None),
     ("POST", CHAT, {"content-encoding": "gzip", "body": b"{"}, 415, "unsupported_media_type", None),
-    ("POST", CHAT, {"idempotency-key": "a", "body": b"{"}, 400, "unsupported_header", "Idempotency-Key"),
+    ("POST", CHAT, {"idempotency-key": "a b", "body": b"{"}, 400, "invalid_value", "Idempotency-Key"),
     ("POST", CHAT, {"body": b"{"}, 400, "invalid_json", None),
     ("POST", CHAT, {"body": chat_body(model="nope", n=0)}, 400, "invalid_value", "n"),
     ("POST", CHAT, {"body": chat_body(model="nope")}, 404, "model_not_found", "model"),

@@ -196,10 +196,11 @@ class World:
         """Return the headers of a caller with a good key."""
         return {"authorization": f"Bearer {self.secret}", "content-type": "application/json"}
 
-    async def send(self, caller: Caller | None = None, **fields: Any) -> Caller:
-        """Send a chat request; a connection of its own unless one is given."""
+    async def send(self, caller: Caller | None = None, *, key: str | None = None, **fields: Any) -> Caller:
+        """Send a chat request, with an idempotency key if one is given; a connection of its own unless one is given."""
         caller = caller or await self.connect()
-        await caller.request("POST", "/v1/chat/completions", self.headers(), chat_body(**fields))
+        headers = self.headers() if key is None else {**self.headers(), "idempotency-key": key}
+        await caller.request("POST", "/v1/chat/completions", headers, chat_body(**fields))
         return caller
 
     async def chat(self, **fields: Any) -> Answer:

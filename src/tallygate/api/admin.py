@@ -13,9 +13,10 @@ from urllib.parse import parse_qsl
 
 from tallygate.api.descriptions import describe_account, describe_event, describe_key, describe_sheet
 from tallygate.api.fields import read_amount, read_fields, read_name, read_price, read_words
-from tallygate.api.http import Response, Route, read_bearer
+from tallygate.api.http import Response, Route, read_bearer, read_idempotency_key
 from tallygate.api.verification import describe_report
 from tallygate.core.errors import Code, Refusal
+from tallygate.core.idempotency import HEADER, Digests
 from tallygate.core.keys import key_digest, mask, mint_api_key
 from tallygate.core.ledger.records import UnknownAccountError
 from tallygate.core.money import format_usd, parse_usd
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from tallygate.api.http import Handler, Request
     from tallygate.core.catalog import Catalog
+    from tallygate.core.idempotency import Claim
     from tallygate.ports import ApiKey, KeyStore, Ledger, Upstreams
     from tallygate.relay import Sink
 
@@ -61,6 +63,7 @@ class AdminApi:
         self._ledger = ledger
         self._keys = keys
         self._pepper = pepper
+        self._digests = Digests(pepper)
         self._catalog = catalog
         self._upstreams = upstreams
         self._admin_key = None if admin_key is None else admin_key.encode()
@@ -110,7 +113,8 @@ class AdminApi:
         if reference is not None and not 0 < len(reference) <= 200:
             raise Refusal(Code.INVALID_VALUE, "reference must have 1 to 200 characters.", param="reference")
         picousd = read_amount(fields, "usd", parse_usd)
-        deposit = await self._ledger.deposit(request.argument, picousd, reference, ACTOR)
+        claim = self._claim(request, "deposits", [picousd, reference])
+        deposit = await self._ledger.deposit(request.argument, picousd, reference, ACTOR, claim)
         content = {
             "id": deposit.id.hex(),
             "usd": format_usd(deposit.picousd),
@@ -125,15 +129,17 @@ class AdminApi:
         fields = await read_fields(request, {"usd": str, "reason": str, "actor": str})
         reason, actor = read_words(fields, "reason"), read_words(fields, "actor", ACTOR)
         picousd = read_amount(fields, "usd", parse_usd)
-        correction = await self._ledger.correct(request.argument, picousd, reason, actor)
+        claim = self._claim(request, "corrections", [picousd, reason, actor])
+        correction = await self._ledger.correct(request.argument, picousd, reason, actor, claim)
         content = {
             "id": correction.id.hex(),
             "usd": format_usd(correction.picousd),
             "reason": reason,
             "actor": actor,
+            "replayed": correction.replayed,
             "account": describe_account(self._ledger.account(request.argument)),
         }
-        return Response.json(content, 201)
+        return Response.json(content, 200 if correction.replayed else 201)
 
     async def create_key(self, request: Request, _: Sink) -> Response:
         """Make a key; the only answer that ever holds its secret."""
@@ -201,16 +207,25 @@ class AdminApi:
         """Replay the books."""
         return Response.json(describe_report(await self._ledger.audit()))
 
+    def _claim(self, request: Request, acts: str, meaning: object) -> Claim | None:
+        """Return the claim that a request for one of these acts comes with, if it has an idempotency key."""
+        key = read_idempotency_key(request)
+        return None if key is None else self._digests.claim(key, (request.argument, ACTOR, acts), meaning)
+
     def _describe_key(self, key: ApiKey) -> dict[str, Any]:
         return describe_key(key, self._ledger.account(key.account))
 
     def _guarded(self, handler: Handler) -> Handler:
         """Return a handler that answers only the operator, and tells what it does not find."""
+        claiming = (self.deposit, self.correct)
 
         async def answer(request: Request, sink: Sink) -> Response | None:
             token = read_bearer(request)
             if self._admin_key is None or token is None or not hmac.compare_digest(token, self._admin_key):
                 raise Refusal(Code.INVALID_API_KEY, "The admin key is wrong or missing.")
+            if request.method != "GET" and handler not in claiming and b"idempotency-key" in request.headers:
+                message = f"This route takes no {HEADER}; deposits and corrections do."
+                raise Refusal(Code.UNSUPPORTED_HEADER, message, param=HEADER)
             return await told(handler(request, sink))
 
         return answer

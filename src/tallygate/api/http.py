@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import msgspec
 
 from tallygate.core.errors import Code, Refusal
+from tallygate.core.idempotency import HEADER, KEY_CHARACTERS_MAX, is_key
 from tallygate.core.keys import bearer_token
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     Headers = list[tuple[bytes, bytes]]
 
+_KEY_HEADER: Final = HEADER.lower().encode()
 _encode = msgspec.json.Encoder().encode
 
 
@@ -90,6 +92,21 @@ def read_bearer(request: Request) -> bytes | None:
     if b"authorization" in request.repeated:
         return None
     return bearer_token(request.headers.get(b"authorization", b""))
+
+
+def read_idempotency_key(request: Request) -> bytes | None:
+    """Return the `Idempotency-Key` of a request, or None if it has none.
+
+    Raises:
+        Refusal: It is no key, or there is more than one.
+    """
+    key = request.headers.get(_KEY_HEADER)
+    if key is None:
+        return None
+    if _KEY_HEADER in request.repeated or not is_key(key):
+        demand = f"{HEADER} must be given once, as 1 to {KEY_CHARACTERS_MAX} visible ASCII characters."
+        raise Refusal(Code.INVALID_VALUE, demand, param=HEADER)
+    return key
 
 
 class Router:

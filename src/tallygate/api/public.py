@@ -1,7 +1,8 @@
 """What callers reach: chat, models, health.
 
-The order of checks on a call is part of the contract: route and method, room, key, type and size, JSON and fields,
-model, money. Nothing reads a body before the key is known to be good, and a bad key touches no store.
+The order of checks on a call is part of the contract: route and method, room, key, type and size, headers, JSON and
+fields, model, idempotency key, money. Nothing reads a body before the API key is known to be good, and a bad one
+touches no store.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from tallygate.api.http import Response, Route, read_bearer
+from tallygate.api.http import Response, Route, read_bearer, read_idempotency_key
 from tallygate.core.errors import Code, Refusal
+from tallygate.core.idempotency import Digests, meaning_of
 from tallygate.core.keys import is_well_formed, key_digest
 from tallygate.core.openai import BODY_BYTES_MAX, COPIED, parse_chat_request
 from tallygate.relay import Call
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from tallygate.ports import ApiKey, KeyStore, Ledger
     from tallygate.relay import Relay, Sink
 
+
+CHAT: Final = "/v1/chat/completions"
 
 DIGESTS_MAX: Final = 10_000
 """How many good keys are remembered by their SHA-256, which spares the keyed digest; a bad key is never remembered."""
@@ -47,12 +51,13 @@ class PublicApi:
         self._pepper = pepper
         self._catalog = catalog
         self._relay = relay
-        self._digests: dict[bytes, bytes] = {}
+        self._digests = Digests(pepper)
+        self._key_digests: dict[bytes, bytes] = {}
 
     def routes(self) -> Sequence[Route]:
         """Return the table of routes."""
         return (
-            Route("POST", "/v1/chat/completions", self.chat, "A chat completion, streamed or not; billed."),
+            Route("POST", CHAT, self.chat, "A chat completion, streamed or not; billed."),
             Route("GET", "/v1/models", self.models, "The models that can be served now, with prices."),
             Route("GET", "/v1/models/{id...}", self.model, "One model, by id or alias, in any case."),
             Route("GET", "/health/live", self.live, "The process runs."),
@@ -64,13 +69,14 @@ class PublicApi:
         self._relay.check_room()
         self._authenticate(request)
         _check_media_type(request)
-        if b"idempotency-key" in request.headers:
-            message = "Idempotency-Key is not offered yet; without it no call is ever repeated here by itself."
-            raise Refusal(Code.UNSUPPORTED_HEADER, message, param="Idempotency-Key")
+        idempotency_key = read_idempotency_key(request)
         chat = parse_chat_request(await request.body.read(BODY_BYTES_MAX))
         key = self._authenticate(request)  # again: while the body was on its way, the key may have been revoked
         card = self._catalog.find(chat.model, self._ledger.sheet)
-        await self._relay.relay(Call(request.id, key, chat, card), sink)
+        claim = None
+        if idempotency_key is not None:
+            claim = self._digests.claim(idempotency_key, (key.account, key.id, CHAT), meaning_of(chat, card.id))
+        await self._relay.relay(Call(request.id, key, chat, card, claim), sink)
 
     async def models(self, request: Request, _: Sink) -> Response:
         """List the models that can be served now."""
@@ -104,14 +110,14 @@ class PublicApi:
         token = read_bearer(request)
         if token is not None:
             fingerprint = sha256(token).digest()
-            digest = self._digests.get(fingerprint)
+            digest = self._key_digests.get(fingerprint)
             if digest is None and is_well_formed(token):
                 digest = key_digest(self._pepper, token)
             key = None if digest is None else self._keys.find_key(digest)
             if key is not None and digest is not None:
-                if len(self._digests) >= DIGESTS_MAX:
-                    self._digests.clear()
-                self._digests[fingerprint] = digest
+                if len(self._key_digests) >= DIGESTS_MAX:
+                    self._key_digests.clear()
+                self._key_digests[fingerprint] = digest
                 return key
         raise Refusal(Code.INVALID_API_KEY, "There is no such API key; send yours as Authorization: Bearer tg-….")
 

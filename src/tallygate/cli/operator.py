@@ -25,6 +25,7 @@ from tallygate.api.problems import Problems
 from tallygate.cli.exits import Exit, Failure
 from tallygate.config import Secret
 from tallygate.core.errors import Code
+from tallygate.core.idempotency import HEADER
 from tallygate.secretfile import SecretFileError
 from tallygate.storage.sqlite import NotAStoreError, StoreLockedError
 
@@ -57,7 +58,9 @@ class Answer(NamedTuple):
 class Operator(Protocol):
     """Somebody who answers the admin API."""
 
-    def request(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> Answer:
+    def request(
+        self, method: str, path: str, fields: Mapping[str, Any] | None = None, idempotency_key: str | None = None
+    ) -> Answer:
         """Ask one route."""
 
     def apply_configuration(self) -> None:
@@ -82,11 +85,14 @@ class RemoteOperator:
         self._connection.sock.settimeout(ANSWER_S)
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
 
-    def request(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> Answer:
+    def request(
+        self, method: str, path: str, fields: Mapping[str, Any] | None = None, idempotency_key: str | None = None
+    ) -> Answer:
         """Ask one route over HTTP."""
         body = None if fields is None else msgspec.json.encode(fields)
+        headers = self._headers if idempotency_key is None else {**self._headers, HEADER: idempotency_key}
         try:
-            self._connection.request(method, path, body, self._headers)
+            self._connection.request(method, path, body, headers)
             response = self._connection.getresponse()
             content = msgspec.json.decode(response.read(), type=dict[str, Any])
         except (OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
@@ -122,15 +128,20 @@ class LocalOperator:
             self._runner.close()
             raise
 
-    def request(self, method: str, path: str, fields: Mapping[str, Any] | None = None) -> Answer:
+    def request(
+        self, method: str, path: str, fields: Mapping[str, Any] | None = None, idempotency_key: str | None = None
+    ) -> Answer:
         """Ask one route."""
         path, _, query = path.partition("?")
+        headers = [(b"authorization", b"Bearer " + self._key.encode())]
+        if idempotency_key is not None:
+            headers.append((HEADER.lower().encode(), idempotency_key.encode()))
         scope = {
             "type": "http",
             "method": method,
             "path": unquote(path),
             "query_string": query.encode(),
-            "headers": [(b"authorization", b"Bearer " + self._key.encode())],
+            "headers": headers,
         }
         return self._runner.run(self._ask(scope, b"" if fields is None else msgspec.json.encode(fields)))
 
@@ -205,13 +216,19 @@ def ask_gateway(admin: AdminSettings, why_not_here: str) -> RemoteOperator:
         ) from None
 
 
-def ask(operator: Operator, method: str, path: str, fields: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def ask(
+    operator: Operator,
+    method: str,
+    path: str,
+    fields: Mapping[str, Any] | None = None,
+    idempotency_key: str | None = None,
+) -> dict[str, Any]:
     """Return what a route answered.
 
     Raises:
         Failure: It refused.
     """
-    answer = operator.request(method, path, fields)
+    answer = operator.request(method, path, fields, idempotency_key)
     if answer.status < 300:
         return answer.content
     error = answer.content.get("error")

@@ -32,6 +32,9 @@ class Code(StrEnum):
     MODEL_NOT_FOUND = "model_not_found"
     BALANCE_HELD = "balance_held"
     INSUFFICIENT_BALANCE = "insufficient_balance"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+    IDEMPOTENCY_IN_PROGRESS = "idempotency_in_progress"
+    IDEMPOTENCY_ALREADY_CHARGED = "idempotency_already_charged"
     UPSTREAM_REJECTED = "upstream_rejected"
     UPSTREAM_ERROR = "upstream_error"
     UPSTREAM_MISCONFIGURED = "upstream_misconfigured"
@@ -55,7 +58,7 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the pr
         code: What happened, for programs.
         message: What happened and what to change, for people. Never a secret, never a caller's text.
         param: The path of the offending place, such as `messages[3].content[1].type`.
-        metadata: Further exact strings (402: `balance_usd`, `available_usd`, `required_usd`).
+        metadata: Further exact strings (402: `balance_usd`, `available_usd`, `required_usd`; 409: what was charged).
         retry_after_s: When a new try makes sense, in seconds.
         inference: The id of the inference that it ended, from the hold on.
         allow: The methods that would do (405).

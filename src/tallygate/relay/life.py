@@ -26,6 +26,7 @@ from tallygate.core.sse import EventParser, EventTooLargeError
 from tallygate.core.streaming import Relayed
 from tallygate.core.usage import Tally
 from tallygate.relay.dispatch import Dispatch
+from tallygate.relay.replay import Recorder
 from tallygate.relay.reply import Reply
 from tallygate.relay.watch import CallerLeft, Watch
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tallygate.core.bounding import ModelCard
+    from tallygate.core.idempotency import Claim
     from tallygate.core.ledger.records import Hold
     from tallygate.core.openai import ChatRequest
     from tallygate.ports import ApiKey
@@ -58,12 +60,14 @@ class Call:
         key: The caller's key.
         chat: What was asked.
         card: The model that was asked.
+        claim: What the call comes with if it has an idempotency key.
     """
 
     request_id: str
     key: ApiKey
     chat: ChatRequest
     card: ModelCard
+    claim: Claim | None = None
 
 
 class Life:
@@ -91,7 +95,8 @@ class Life:
             prompt_texts=call.chat.texts,
         )
         self._dispatch = Dispatch(self._inference, self._outgoing, places, self.watch, relay.ledger)
-        self._reply = Reply(sink, relay.render_error, relay.keep_alive_s)
+        self._recorder = None if call.claim is None else Recorder(relay.replays, self._inference.id, sink)
+        self._reply = Reply(self._recorder or sink, relay.render_error, relay.keep_alive_s)
         self._loop = asyncio.get_running_loop()
         self._begun_s = self._loop.time()
         self._first_byte_ms: int | None = None
@@ -112,6 +117,7 @@ class Life:
             *bounds,
             self._dispatch.sending,
             shrink=self._shrink,
+            claim=call.claim,
         )
         try:
             self._hold = hold = await self._relay.ledger.hold(request)
@@ -128,6 +134,8 @@ class Life:
             if self._drain is not None:
                 self._drain.cancel()
             self._reply.close()
+            if self._recorder is not None:
+                self._recorder.close()
             self._dispatch.let_go()
             self.watch.close()
             if self._relay.ledger.ready:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from tallygate.core.counting import TokenCounter
 from tallygate.core.errors import Code, Refusal
+from tallygate.core.idempotency import already_charged, in_progress
 from tallygate.relay.life import Call, Life
+from tallygate.relay.replay import Replays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tallygate.core.counting import Tokenizer
+    from tallygate.core.idempotency import Claim
     from tallygate.ports import Ledger, Upstreams
     from tallygate.relay.reply import Sink
 
@@ -32,6 +35,9 @@ class Relay:
         tokenizers: By model id, what counts its tokens where nobody tells them.
         left_drain_s: How long an answer is still read whose caller has left, where it is billed to its end anyway.
         shrinks: Whether a call that names no `max_tokens` gets fewer where the money does not pay for the default.
+
+    Attributes:
+        replays: The answers that can be given again to callers with idempotency keys.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class Relay:
         self.keep_alive_s = keep_alive_s
         self.left_drain_s = left_drain_s
         self.shrinks = shrinks
+        self.replays = Replays(asyncio.get_running_loop().time)
         self.stopping = False
         self._calls_max = calls_max
         self._tokenizers = tokenizers or {}
@@ -76,12 +83,14 @@ class Relay:
         return frozenset(life.inference for life in self._under_way)
 
     async def relay(self, call: Call, sink: Sink) -> None:
-        """Take a call through its life; everything that the caller sees goes to the sink.
+        """Take a call through its life, or give its answer again; everything that the caller sees goes to the sink.
 
         Raises:
             Refusal: The call was refused, or failed before anything had been sent to the caller.
         """
         self.check_room()
+        if call.claim is not None and await self._replay(call.claim, sink):
+            return
         life = Life(self, call, sink)
         self._under_way[life] = None
         try:
@@ -97,6 +106,21 @@ class Relay:
         if counter is None:
             counter = self._counters[model] = TokenCounter(self._tokenizers.get(model))
         return counter
+
+    async def _replay(self, claim: Claim, sink: Sink) -> bool:
+        """Give the answer again that a key stands for; return whether there was one.
+
+        Raises:
+            Refusal: It stands for another request, for a call that is under way, or for an answer that is gone.
+        """
+        known = await self.ledger.find_claim(claim)
+        if known is None:
+            return False
+        if known.picousd is None or self.replays.is_under_way(known.subject):
+            raise in_progress(known)
+        if not await self.replays.replay(known.subject, sink):
+            raise already_charged(known)
+        return True
 
     def check_room(self) -> None:
         """Refuse (503) when the gateway is stopping, or as many calls are under way as may be."""

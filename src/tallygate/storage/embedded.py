@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from tallygate.core.errors import Code, InvariantBrokenError, Refusal, StoreUnavailableError
 from tallygate.core.events import out_of_money
+from tallygate.core.idempotency import refuse
+from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.entry import decode_entry, entry_id
 from tallygate.core.ledger.records import (
@@ -25,9 +27,11 @@ from tallygate.core.ledger.records import (
     Settlement,
 )
 from tallygate.core.ledger.restoring import restore_hold
+from tallygate.core.ledger.rules import amount_of
 from tallygate.core.pricing import Sheet
 from tallygate.core.usage import charged_after_crash
 from tallygate.ports import ApiKey, KeptEvent, UnknownKeyError
+from tallygate.storage.claims import Claims
 from tallygate.storage.group_commit import FlushThread, GroupCommit
 from tallygate.storage.journal import Contents, EventGone, Journal, KeyRow, NewAccount, NotAStoreError
 from tallygate.storage.outbox import Outbox
@@ -35,6 +39,7 @@ from tallygate.storage.outbox import Outbox
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
+    from tallygate.core.idempotency import Claim, Claimed
     from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.records import Written
     from tallygate.core.pricing import UpstreamRate
@@ -82,6 +87,7 @@ class EmbeddedLedger:
         self._outbox = Outbox(entropy) if outbox is None else outbox
         self._outbox.restore(contents.events)
         self._queue = GroupCommit(self._write, journal.flush, flusher)
+        self._claims = Claims(contents.claims_under_way, journal, self._queue, now_ns)
 
     # --- Ledger ------------------------------------------------------------------------------------------------
 
@@ -116,20 +122,27 @@ class EmbeddedLedger:
         await self._queue.durable()
         return account
 
-    async def deposit(self, account_id: str, picousd: int, reference: str | None, actor: str) -> Deposit:
-        """Book money that came in; a reference is booked once."""
-        self._queue.check()
+    async def deposit(
+        self, account_id: str, picousd: int, reference: str | None, actor: str, claim: Claim | None = None
+    ) -> Deposit:
+        """Book money that came in; a reference is booked once, and so is a claim."""
+        known = await self._find_act(claim)
+        if known is not None:
+            return Deposit(*known, replayed=True)
         deposit, written = self._books.deposit(account_id, picousd, reference, actor)
-        if written is not None:
-            self._queue.append(written)
+        self._claims.append_act(written, deposit.id, deposit.picousd, claim)
         await self._queue.durable()
         return deposit
 
-    async def correct(self, account_id: str, picousd: int, reason: str, actor: str) -> Correction:
-        """Change a balance, up or down, by the operator's word; it may end below zero."""
-        self._queue.check()
+    async def correct(
+        self, account_id: str, picousd: int, reason: str, actor: str, claim: Claim | None = None
+    ) -> Correction:
+        """Change a balance, up or down, by the operator's word; it may end below zero. A claim is booked once."""
+        known = await self._find_act(claim)
+        if known is not None:
+            return Correction(*known, replayed=True)
         correction, written = self._books.correct(account_id, picousd, reason, actor)
-        self._queue.append(written)
+        self._claims.append_act(written, correction.id, correction.picousd, claim)
         await self._queue.durable()
         return correction
 
@@ -140,15 +153,18 @@ class EmbeddedLedger:
         await self._queue.durable()
 
     async def hold(self, request: HoldRequest) -> Hold:
-        """Set the most that an inference can cost aside, and record its first sending."""
+        """Set the most that an inference can cost aside, record its first sending, and take its claim."""
         self._queue.check()
+        claim = request.claim
+        if claim is not None and (known := self._claims.find(claim)):
+            raise refuse(known)
         try:
             hold, written = self._books.hold(request)
         except Refusal as refusal:
             self._tell_empty(request, refusal)
             raise
-        self._queue.append(written)
-        if self._wait_for_hold:
+        self._claims.append_hold(written, request.inference, claim)
+        if self._wait_for_hold or claim is not None:
             try:
                 await self._queue.durable()
             except asyncio.CancelledError:
@@ -156,7 +172,8 @@ class EmbeddedLedger:
                 with contextlib.suppress(StoreUnavailableError):
                     self._queue.check()
                     end = SendingEnd(request.first, 0, 0, 0)
-                    self._queue.append(self._books.void(hold, end, "gone before it was sent"))
+                    written = self._books.void(hold, end, "gone before it was sent")
+                    self._claims.append_ending(written, hold.inference, None)
                 raise
         return hold
 
@@ -174,15 +191,24 @@ class EmbeddedLedger:
         """Turn a hold into the charge."""
         self._queue.check()
         settlement, written = self._books.settle(hold, end, usage)
-        self._queue.append(written)
+        self._claims.append_ending(written, hold.inference, settlement.cost.total)
         await self._queue.durable()
         return settlement
 
     async def void(self, hold: Hold, end: SendingEnd, reason: str) -> None:
         """Give a hold back."""
         self._queue.check()
-        self._queue.append(self._books.void(hold, end, reason))
+        self._claims.append_ending(self._books.void(hold, end, reason), hold.inference, None)
         await self._queue.durable()
+
+    async def find_claim(self, claim: Claim) -> Claimed | None:
+        """Return what a claim's key stands for, durably, or None if it is free."""
+        self._queue.check()
+        return await self._claims.find_durable(claim)
+
+    async def purge_claims(self) -> int:
+        """Forget the claims whose day is over; returns how many."""
+        return await self._claims.purge()
 
     async def expire_orphans(
         self, rate: Callable[[str], UpstreamRate], *, charge_prompt: bool, owned: Container[str] = ()
@@ -196,7 +222,10 @@ class EmbeddedLedger:
         orphans = [hold for inference, hold in self._books.holds.items() if inference not in owned]
         for hold in orphans:
             usage = charged_after_crash(hold.prompt_tokens_max) if charge_prompt else None
-            self._queue.append(self._books.expire(hold, bill, usage))
+            written = self._books.expire(hold, bill, usage)
+            charge = sum(amount_of(written.entry, e.USD, name) for name in (e.INCOME_BASE, e.INCOME_FEE))
+            charged = written.entry.flags & e.Flag.CHARGED_AFTER_CRASH  # which can be for nothing, where it is free
+            self._claims.append_ending(written, hold.inference, charge if charged else None)
         await self._queue.durable()
         return [hold.inference for hold in orphans]
 
@@ -278,6 +307,12 @@ class EmbeddedLedger:
         if rows := self._outbox.tell(out_of_money(request, refusal, self._now_ns())):
             self._queue.append(None, *rows)
 
+    async def _find_act(self, claim: Claim | None) -> tuple[bytes, int] | None:
+        """Return the entry and the amount of the operator's act that a claim's key stands for, if it is not free."""
+        self._queue.check()
+        known = None if claim is None else await self._claims.find_durable(claim)
+        return None if known is None else (bytes.fromhex(known.subject), known.picousd or 0)
+
     def _restore(self, contents: Contents) -> None:
         books = self._books
         for stored in contents.accounts:
@@ -296,3 +331,5 @@ class EmbeddedLedger:
             books.deposits[entry.account or "", entry.reference] = (entry_id(raw), amount)
         for raws in contents.open_holds:
             restore_hold(books, [(entry_id(raw), decode_entry(raw)) for raw in raws])
+        if any(claimed.subject not in books.holds for claimed in contents.claims_under_way):
+            raise ValueError("a claim is under way whose hold is not")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tallygate.core.idempotency import Claimed
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import Header, encode_header, leaf_hash, merkle_root
 from tallygate.ports import KeptEvent
@@ -45,7 +46,14 @@ class EventGone(NamedTuple):
     id: str
 
 
-Row = NewAccount | KeyRow | KeptEvent | EventGone
+class ClaimEnded(NamedTuple):
+    """A row beside the books: what a claim under way came to in pico-dollars; None where its key is free again."""
+
+    digest: bytes
+    picousd: int | None
+
+
+Row = NewAccount | KeyRow | KeptEvent | EventGone | Claimed | ClaimEnded
 """What becomes durable in one commit with the entries that it belongs to, but is not part of the books."""
 
 
@@ -71,6 +79,7 @@ class Contents(NamedTuple):
     referenced_deposits: Sequence[bytes]
     open_holds: Sequence[Sequence[bytes]]
     events: Sequence[KeptEvent]
+    claims_under_way: Sequence[Claimed]
 
 
 class Journal(Protocol):
@@ -92,6 +101,20 @@ class Journal(Protocol):
 
         Raises:
             StoreUnavailableError: The store failed; it takes nothing any more.
+        """
+
+    def find_claim(self, digest: bytes) -> Claimed | None:
+        """Return the claim that is durable under a digest.
+
+        Raises:
+            StoreUnavailableError: It cannot be read.
+        """
+
+    def find_old_claims(self, before_ns: int, count_max: int) -> Sequence[bytes]:
+        """Return the digests of claims that have ended and were taken before a time, oldest first, not more than these.
+
+        Raises:
+            StoreUnavailableError: They cannot be read.
         """
 
     def audit(self) -> Report:

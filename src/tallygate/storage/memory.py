@@ -7,12 +7,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tallygate.core.errors import FencedError, StoreUnavailableError
+from tallygate.core.idempotency import Claimed
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.audit import Audit, Report
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
 from tallygate.ports import KeptEvent
-from tallygate.storage.journal import Contents, EventGone, KeyRow, NewAccount, Row, StoredAccount, places_of, seal
+from tallygate.storage.journal import (
+    ClaimEnded,
+    Contents,
+    EventGone,
+    KeyRow,
+    NewAccount,
+    Row,
+    StoredAccount,
+    places_of,
+    seal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +43,7 @@ class MemoryDisk:
     keys: dict[str, KeyRow] = field(default_factory=dict)
     open_holds: set[str] = field(default_factory=set)
     events: dict[str, KeptEvent] = field(default_factory=dict)
+    claims: dict[bytes, Claimed] = field(default_factory=dict)
     places: set[tuple[object, ...]] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)  # an audit runs in a thread beside the writer
 
@@ -62,6 +74,7 @@ class MemoryJournal:
                 [raw for raw, entry in entries if entry.inference == inference] for inference in sorted(disk.open_holds)
             ],
             events=sorted(disk.events.values(), key=lambda event: (event.created_ns, event.id)),
+            claims_under_way=[claimed for claimed in disk.claims.values() if claimed.picousd is None],
         )
 
     def write(self, entries: Sequence[Written], rows: Sequence[Row], time_ns: int) -> None:
@@ -70,6 +83,7 @@ class MemoryJournal:
             raise StoreUnavailableError(self._broken)
         try:
             self._check(entries)
+            claims = _with_rows(self._disk.claims, rows)
         except StoreUnavailableError as error:
             self._broken = str(error)
             raise
@@ -81,12 +95,22 @@ class MemoryJournal:
                 disk.batches.append((header, [written.raw for written in entries]))
             for row in rows:
                 self._put_row(row)
+            disk.claims = claims
             for written in entries:
                 disk.places.update(places_of(written.entry))
                 self._keep_state(written.entry)
 
     def flush(self) -> None:
         """Memory is as durable as it gets."""
+
+    def find_claim(self, digest: bytes) -> Claimed | None:
+        """Return the claim under a digest."""
+        return self._disk.claims.get(digest)
+
+    def find_old_claims(self, before_ns: int, count_max: int) -> Sequence[bytes]:
+        """Return the digests of claims that have ended and were taken before a time."""
+        old = [c for c in self._disk.claims.values() if c.picousd is not None and c.created_ns < before_ns]
+        return [claimed.digest for claimed in sorted(old, key=lambda claimed: claimed.created_ns)[:count_max]]
 
     def audit(self) -> Report:
         """Replay every batch."""
@@ -138,3 +162,23 @@ class MemoryJournal:
                 disk.open_holds.add(entry.inference)
             elif entry.kind in e.ENDINGS:
                 disk.open_holds.discard(entry.inference)
+
+
+def _with_rows(claims: dict[bytes, Claimed], rows: Sequence[Row]) -> dict[bytes, Claimed]:
+    """Return the claims as these rows leave them; refuses what SQLite's primary key refuses."""
+    after = claims
+    for row in rows:
+        if isinstance(row, Claimed | ClaimEnded):
+            after = dict(claims) if after is claims else after
+            known = after.get(row.digest)
+            if isinstance(row, Claimed):
+                if known is not None:
+                    raise StoreUnavailableError("an idempotency key is claimed once")
+                after[row.digest] = row
+            elif row.picousd is None:
+                after.pop(row.digest, None)
+            elif known is None or known.picousd is not None:
+                raise StoreUnavailableError("a claim has ended that was not under way")
+            else:
+                after[row.digest] = known._replace(picousd=row.picousd)
+    return after

@@ -10,20 +10,39 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 import filelock
 
 from tallygate.core.errors import FencedError, StoreUnavailableError
+from tallygate.core.idempotency import Claimed
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
 from tallygate.ports import ApiKey, KeptEvent
-from tallygate.storage.journal import Contents, EventGone, KeyRow, NewAccount, NotAStoreError, Row, StoredAccount, seal
+from tallygate.storage.journal import (
+    ClaimEnded,
+    Contents,
+    EventGone,
+    KeyRow,
+    NewAccount,
+    NotAStoreError,
+    Row,
+    StoredAccount,
+    seal,
+)
 from tallygate.storage.replay import audit_file
 from tallygate.storage.sql import MIGRATIONS, QUERIES, SCHEMA
-from tallygate.storage.sqlite_file import APPLICATION_ID, BUSY_MS, SCHEMA_VERSION, check_version, entry_row, reading
+from tallygate.storage.sqlite_file import (
+    APPLICATION_ID,
+    BUSY_MS,
+    SCHEMA_VERSION,
+    check_version,
+    entry_row,
+    open_for_reading,
+    reading,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,6 +86,7 @@ class SqliteJournal:
         except BaseException:
             self._lock.release()
             raise
+        self._reader: apsw.Connection | None = None
         self._writer = b""
         self._epoch = self._sequence = 0
         self._head = GENESIS
@@ -87,6 +107,7 @@ class SqliteJournal:
                 referenced_deposits=[row[0] for row in self._db.execute(QUERIES["all_referenced_deposits"])],
                 open_holds=self._open_holds(),
                 events=[KeptEvent(*row) for row in self._db.execute(QUERIES["all_events"])],
+                claims_under_way=[Claimed(*row) for row in self._db.execute(QUERIES["claims_under_way"])],
             )
 
     def write(self, entries: Sequence[Written], rows: Sequence[Row], time_ns: int) -> None:
@@ -114,6 +135,14 @@ class SqliteJournal:
         with self._breaking():
             self._db.execute("COMMIT")
 
+    def find_claim(self, digest: bytes) -> Claimed | None:
+        """Return the claim that is durable under a digest."""
+        return next((Claimed(*row) for row in self._look_up(QUERIES["find_claim"], (digest,))), None)
+
+    def find_old_claims(self, before_ns: int, count_max: int) -> Sequence[bytes]:
+        """Return the digests of claims that have ended and were taken before a time, oldest first."""
+        return [row[0] for row in self._look_up(QUERIES["old_claims"], (before_ns, count_max))]
+
     def audit(self) -> Report:
         """Replay the file as it is now, through a connection that only reads."""
         return audit_file(self._path)
@@ -121,9 +150,21 @@ class SqliteJournal:
     def close(self) -> None:
         """Close the file and let others have it."""
         try:
+            if self._reader is not None:
+                self._reader.close()
             self._db.close()
         finally:
             self._lock.release()
+
+    def _look_up(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        """Read through a connection of its own, since the writing one may be waiting for the disk in its thread."""
+        try:
+            if self._reader is None:
+                self._reader = open_for_reading(self._path, self._vfs)
+            return list(self._reader.execute(query, values))
+        except apsw.Error as error:
+            why = f"{type(error).__name__}: {error}"
+        raise StoreUnavailableError(why)
 
     def _connect(self) -> apsw.Connection:
         with reading(self._path):
@@ -165,6 +206,14 @@ class SqliteJournal:
                 self._db.execute(QUERIES["keep_event"], row)
             case EventGone():
                 self._db.execute(QUERIES["forget_event"], row)
+            case Claimed():
+                self._db.execute(QUERIES["take_claim"], row)
+            case ClaimEnded(digest, None):
+                self._db.execute(QUERIES["free_claim"], (digest,))
+            case ClaimEnded(digest, picousd):
+                self._db.execute(QUERIES["end_claim"], (picousd, digest))
+                if self._db.changes() != 1:
+                    raise StoreUnavailableError("a claim has ended that was not under way")
 
     def _append(self, sequence: int, header: bytes, entries: Sequence[Written]) -> None:
         db = self._db

@@ -25,9 +25,9 @@ BUSY_MS: Final = 500
 """How long a write waits for a stranger's lock (a shell, a backup): short, since the event loop waits with it."""
 
 
-def open_for_reading(path: Path) -> apsw.Connection:
-    """Return a connection to a store that cannot write."""
-    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+def open_for_reading(path: Path, vfs: str | None = None) -> apsw.Connection:
+    """Return a connection to a store that cannot write, through a SQLite VFS; None is the system's files."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
     db.set_busy_timeout(BUSY_MS)
     check_version(db, path)
     return db

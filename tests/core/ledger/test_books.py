@@ -6,7 +6,7 @@ import pytest
 
 from tallygate.core.errors import Code, InvariantBrokenError, Refusal
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.records import UnknownAccountError
+from tallygate.core.ledger.records import Correction, UnknownAccountError
 from tallygate.core.money import ACCOUNT_PICOUSD_MAX
 from tallygate.core.pricing import Cost, Price, Sheet, revised
 from tests.core.ledger.world import FIRST, FREE, MODEL, PRICE, SHEET, USD, WRITER, World, end, request, usage
@@ -78,7 +78,7 @@ def test_correction_moves_money_either_way(picousd: int) -> None:
     assert world.last.postings == ((e.USD, AV, picousd), (e.USD, "corrections", -picousd))
     assert (world.last.actor, world.last.reason, world.last.reference) == ("grace", "paid twice", None)
     assert account.balance == world.last.available_after == 2 * USD + picousd
-    assert correction == (world.entries[-1].id, picousd)
+    assert correction == Correction(world.entries[-1].id, picousd, replayed=False)
     assert world.audit().problems == []
 
 

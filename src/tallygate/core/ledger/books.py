@@ -134,7 +134,7 @@ class Books:
             raise refusals.below_floor()
         postings = ((e.USD, account.available_account, picousd), (e.USD, e.CORRECTIONS, -picousd))
         written = self._write(e.CORRECTION, account, postings, available=picousd, reason=reason, actor=actor)
-        return Correction(written.id, picousd), written
+        return Correction(written.id, picousd, replayed=False), written
 
     def hold(self, request: HoldRequest) -> tuple[Hold, Written]:
         """Set aside the most that an inference can cost; where the request allows it, of a bound that is affordable.

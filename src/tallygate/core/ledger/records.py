@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tallygate.core.ledger import entry as e
 
 if TYPE_CHECKING:
+    from tallygate.core.idempotency import Claim
     from tallygate.core.ledger.entry import Entry, Flag
     from tallygate.core.pricing import Cost, Price
 
@@ -80,7 +81,12 @@ class Shrink(NamedTuple):
 
 
 class HoldRequest(NamedTuple):
-    """What has to be set aside for an inference before it is sent; without `shrink` its bounds stand."""
+    """What has to be set aside for an inference before it is sent.
+
+    Attributes:
+        shrink: How far its bounds may be lowered; without, they stand.
+        claim: The idempotency key that it claims, if any.
+    """
 
     inference: str
     account: str
@@ -90,6 +96,7 @@ class HoldRequest(NamedTuple):
     completion_tokens_max: int
     first: Sending
     shrink: Shrink | None = None
+    claim: Claim | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -124,7 +131,7 @@ class Settlement(NamedTuple):
 
 
 class Deposit(NamedTuple):
-    """A deposit that is in the books; `replayed` when its reference had been booked before."""
+    """A deposit that is in the books; `replayed` when its reference or idempotency key had been booked before."""
 
     id: bytes
     picousd: int
@@ -132,10 +139,11 @@ class Deposit(NamedTuple):
 
 
 class Correction(NamedTuple):
-    """An operator's change of a balance that is in the books."""
+    """An operator's change of a balance that is in the books; `replayed` when its idempotency key had been before."""
 
     id: bytes
     picousd: int
+    replayed: bool
 
 
 class UnknownAccountError(LookupError):

@@ -40,6 +40,25 @@ DELETE FROM events WHERE id = ?;
 -- name: all_events
 SELECT id, created_ns, body FROM events ORDER BY created_ns, id;
 
+-- name: take_claim
+-- Fails where the key is claimed already, whoever asks for it.
+INSERT INTO idempotency (digest, request, subject, created_ns, picousd) VALUES (?, ?, ?, ?, ?);
+
+-- name: end_claim
+UPDATE idempotency SET picousd = ? WHERE digest = ? AND picousd IS NULL;
+
+-- name: free_claim
+DELETE FROM idempotency WHERE digest = ?;
+
+-- name: find_claim
+SELECT digest, request, subject, created_ns, picousd FROM idempotency WHERE digest = ?;
+
+-- name: claims_under_way
+SELECT digest, request, subject, created_ns, picousd FROM idempotency WHERE picousd IS NULL ORDER BY subject;
+
+-- name: old_claims
+SELECT digest FROM idempotency WHERE created_ns < ? AND picousd IS NOT NULL ORDER BY created_ns LIMIT ?;
+
 -- name: all_accounts
 SELECT id, name, created_ns, available, held, sequence FROM accounts ORDER BY created_ns, id;
 
