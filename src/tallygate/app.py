@@ -36,7 +36,7 @@ from tallygate.network.bearer import BearerUpstream
 from tallygate.network.client import HttpClient, Timeouts
 from tallygate.network.gonka import GonkaUpstream
 from tallygate.network.pool import UpstreamPool
-from tallygate.network.webhook import Webhook, decode_secret
+from tallygate.network.webhook import deliver_events
 from tallygate.relay import Relay
 from tallygate.relay.inquiry import reconcile
 from tallygate.secretfile import read_or_make_secret, read_secret
@@ -50,7 +50,7 @@ from tallygate.tokenizerfile import FileTokenizer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from tallygate.config import EventsSettings, Settings, StoreSettings, UpstreamSettings, WebhookSettings
+    from tallygate.config import EventsSettings, Settings, StoreSettings, UpstreamSettings
     from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.reconciliation import Attempt, Reconciliation
     from tallygate.ports import Upstream
@@ -143,17 +143,14 @@ def open_books(
             now_ns=time.time_ns,
             entropy=entropy,
             wait_for_hold=store.hold_durability == "wait",
-            outbox=None if events is None else build_outbox(events, entropy),
+            outbox=None
+            if events is None
+            else Outbox(entropy, low_balance_picousd=events.low_balance_picousd, keeps=events.webhook is not None),
         )
     except BaseException:
         journal.close()
         raise
     return ledger, pepper
-
-
-def build_outbox(events: EventsSettings, entropy: Callable[[int], bytes]) -> Outbox:
-    """Return what takes the operator's events: they are kept where there is a webhook to deliver them to."""
-    return Outbox(entropy, low_balance_picousd=events.low_balance_picousd, keeps=events.webhook is not None)
 
 
 def audit_books(store: StoreSettings) -> Report:
@@ -301,7 +298,7 @@ async def serve(settings: Settings, announce: Callable[[str, int, int], None]) -
         announce("ready", port, admin_port)
         chores = (
             _keep_sweeping(settings, gateway),
-            _deliver_events(settings.events.webhook, ledger),
+            deliver_events(settings.events.webhook, ledger),
             forget_regularly(gateway, FORGET_EVERY_S),
         )
         async with _running(*chores):
@@ -324,28 +321,6 @@ async def _keep_sweeping(settings: Settings, gateway: Gateway) -> None:
         await asyncio.sleep(SWEEP_S)
         with contextlib.suppress(StoreUnavailableError):  # whoever waits for the store is told; readiness says it too
             await sweep(settings, gateway)
-
-
-async def _deliver_events(webhook: WebhookSettings | None, ledger: EmbeddedLedger) -> None:
-    """Deliver the operator's events to the webhook, if there is one; what is left at the end waits in the store."""
-    if webhook is None or webhook.key is None:
-        return
-    timeout_s = webhook.timeout_s
-    timeouts = Timeouts(connect_s=timeout_s, first_byte_s=timeout_s, idle_s=timeout_s, total_s=timeout_s)
-    client = HttpClient(timeouts=timeouts, connections_max=1)
-    try:
-        await Webhook(
-            origin=webhook.origin,
-            path=webhook.path,
-            key=decode_secret(webhook.key.reveal()),
-            client=client,
-            outgoings=ledger,
-            now_ns=time.time_ns,
-            wait_s=asyncio.sleep,
-            random=random.SystemRandom().random,
-        ).run()
-    finally:
-        await client.close()
 
 
 @contextlib.asynccontextmanager

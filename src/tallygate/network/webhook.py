@@ -15,22 +15,26 @@ Nothing here is on the path of a call. The specification: https://www.standardwe
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import contextlib
 import hashlib
 import hmac
+import random
+import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from tallygate.core.errors import StoreUnavailableError
+from tallygate.network.client import HttpClient, Timeouts
 from tallygate.network.connection_errors import UpstreamConnectionError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tallygate.network.client import HttpClient
+    from tallygate.config import WebhookSettings
     from tallygate.network.origin import Origin
     from tallygate.ports import KeptEvent, Outgoings
 
@@ -68,6 +72,28 @@ def sign(key: bytes, event_id: str, timestamp_s: int, body: bytes) -> str:
     """Return the value of `webhook-signature`."""
     signed = f"{event_id}.{timestamp_s}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+
+
+async def deliver_events(settings: WebhookSettings | None, outgoings: Outgoings) -> None:
+    """Deliver the operator's events to the webhook, if there is one; what is left at the end waits in the store."""
+    if settings is None or settings.key is None:
+        return
+    timeout_s = settings.timeout_s
+    timeouts = Timeouts(connect_s=timeout_s, first_byte_s=timeout_s, idle_s=timeout_s, total_s=timeout_s)
+    client = HttpClient(timeouts=timeouts, connections_max=1)
+    try:
+        await Webhook(
+            origin=settings.origin,
+            path=settings.path,
+            key=decode_secret(settings.key.reveal()),
+            client=client,
+            outgoings=outgoings,
+            now_ns=time.time_ns,
+            wait_s=asyncio.sleep,
+            random=random.SystemRandom().random,
+        ).run()
+    finally:
+        await client.close()
 
 
 class Webhook:
