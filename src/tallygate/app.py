@@ -216,6 +216,7 @@ def build_admin(settings: Settings, ledger: EmbeddedLedger, pepper: bytes, upstr
         upstreams=upstreams,
         admin_key=None if settings.admin.key is None else settings.admin.key.reveal(),
         entropy=EntropyPool(),
+        now_ns=time.time_ns,
     )
 
 

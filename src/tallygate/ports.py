@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         SendingEnd,
         Settlement,
     )
+    from tallygate.core.ledger.statement import Line, Statement
     from tallygate.core.pricing import Sheet, UpstreamRate
     from tallygate.core.usage import Usage
 
@@ -111,6 +112,11 @@ class Ledger(Protocol):
 
     async def audit(self) -> Report:
         """Replay everything that is durable and say what was checked."""
+
+    async def statement(
+        self, account_id: str, start_ns: int, end_ns: int, entries_max: int
+    ) -> tuple[Statement, Sequence[Line]]:
+        """Draw up what happened to an account between two moments; refuses one of too many entries."""
 
     async def close(self) -> None:
         """Make everything durable and let go of the store."""

@@ -10,6 +10,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
+from tallygate.storage.wholefile import whole_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -64,18 +66,5 @@ def _read_secret(path: Path) -> bytes:
 
 def _make_secret(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
-    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(os.urandom(SECRET_BYTES).hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)  # unlike a rename, never over one that is there
-    finally:
-        draft.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with whole_file(path) as draft:
+        draft.write_text(os.urandom(SECRET_BYTES).hex() + "\n")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 KEY = "an-admin-key-of-a-test"
+NOW_NS = 1_800_000_000 * 10**9
 
 
 class Operator:
@@ -38,6 +39,7 @@ class Operator:
             upstreams=None,
             admin_key=KEY,
             entropy=os.urandom,
+            now_ns=lambda: NOW_NS,
         )
         self.app = Edge(Router(api.routes()), Problems(), lambda: "req_1")
         self.sent_headers: dict[bytes, bytes] = {}
@@ -267,3 +269,65 @@ async def test_another_method_is_told_which_would_do(operator: Operator) -> None
 
     assert status == 405
     assert operator.sent_headers[b"allow"] == b"GET, POST"
+
+
+async def test_a_statement_has_every_movement_of_its_month(operator: Operator) -> None:
+    """Deposits and corrections of the month are lines, with sums and balances; other months are empty and follow on."""
+    _, account = await operator.ask("POST", "/admin/v1/accounts", {"name": "Ada"})
+    path = f"/admin/v1/accounts/{account['id']}"
+    await operator.ask("POST", f"{path}/deposits", {"usd": "5", "reference": "invoice 7"})
+    await operator.ask("POST", f"{path}/corrections", {"usd": "-0.25", "reason": "a slip", "actor": "Eve"})
+    status, statement = await operator.ask("GET", f"{path}/statement?month=1970-01")
+    _, later = await operator.ask("GET", f"{path}/statement?month=1970-02")
+
+    assert status == 200
+    assert statement["account"] == {"id": account["id"], "name": "Ada"}
+    assert statement["period"] == {
+        "month": "1970-01",
+        "from": "1970-01-01T00:00:00Z",
+        "to": "1970-02-01T00:00:00Z",
+        "complete": True,
+    }
+    assert [(line["kind"], line["amount_usd"], line["balance_usd"]) for line in statement["lines"]] == [
+        ("deposit", "5", "5"),
+        ("correction", "-0.25", "4.75"),
+    ]
+    assert statement["lines"][0]["reference"] == "invoice 7"
+    assert (statement["lines"][1]["actor"], statement["lines"][1]["reason"]) == ("Eve", "a slip")
+    assert (statement["opening_balance_usd"], statement["closing_balance_usd"]) == ("0", "4.75")
+    assert (later["opening_balance_usd"], later["closing_balance_usd"], later["lines"]) == ("4.75", "4.75", [])
+
+
+async def test_a_month_that_is_not_over_is_not_complete(operator: Operator) -> None:
+    """The statement of a month whose end is still to come says that it is not complete."""
+    _, account = await operator.ask("POST", "/admin/v1/accounts", {"name": "Ada"})
+    path = f"/admin/v1/accounts/{account['id']}/statement?month="
+
+    assert (await operator.ask("GET", f"{path}2026-12"))[1]["period"]["complete"]
+    assert not (await operator.ask("GET", f"{path}2027-01"))[1]["period"]["complete"]
+
+
+@pytest.mark.parametrize("month", ["", "?month=", "?month=January", "?month=2026-13"])
+async def test_a_statement_needs_a_month(operator: Operator, month: str) -> None:
+    """Without a month of UTC a statement is refused, and the refusal names the parameter."""
+    _, account = await operator.ask("POST", "/admin/v1/accounts", {"name": "Ada"})
+    status, answer = await operator.ask("GET", f"/admin/v1/accounts/{account['id']}/statement{month}")
+
+    assert (status, answer["error"]["param"]) == (400, "month")
+
+
+async def test_a_statement_too_long_for_one_answer_is_refused(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond its limit the route names the command that prints any length; an unknown account is a 404."""
+    monkeypatch.setattr("tallygate.api.admin.STATEMENT_ENTRIES_MAX", 2)
+    _, account = await operator.ask("POST", "/admin/v1/accounts", {"name": "Ada"})
+    path = f"/admin/v1/accounts/{account['id']}"
+    await operator.ask("POST", f"{path}/deposits", {"usd": "5"})
+    assert (await operator.ask("GET", f"{path}/statement?month=1970-01"))[0] == 200
+    await operator.ask("POST", f"{path}/deposits", {"usd": "5"})
+    status, answer = await operator.ask("GET", f"{path}/statement?month=1970-01")
+
+    assert status == 400
+    assert "tallygate statement" in answer["error"]["message"]
+    assert (await operator.ask("GET", "/admin/v1/accounts/acct_x/statement?month=1970-01"))[0] == 404

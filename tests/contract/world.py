@@ -21,12 +21,14 @@ from tallygate.storage.sqlite import SqliteJournal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from tallygate.core.idempotency import Claimed
     from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.records import Account, Hold, Written
-    from tallygate.storage.journal import Contents, Journal, Row
+    from tallygate.core.ledger.statement import History
+    from tallygate.storage.journal import Contents, Journal, Row, StoredAccount
     from tallygate.storage.outbox import Outbox
 
 WRITER = bytes(range(16))
@@ -145,6 +147,10 @@ class Flaky:
     def audit(self) -> Report:
         """Audit."""
         return self._journal.audit()
+
+    def history(self, account: str) -> AbstractContextManager[tuple[StoredAccount, History]]:
+        """Lend a history."""
+        return self._journal.history(account)
 
     def close(self) -> None:
         """Close."""

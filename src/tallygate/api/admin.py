@@ -14,11 +14,13 @@ from urllib.parse import parse_qsl
 from tallygate.api.descriptions import describe_account, describe_event, describe_key, describe_sheet
 from tallygate.api.fields import read_amount, read_fields, read_name, read_price, read_words
 from tallygate.api.http import Response, Route, read_bearer, read_idempotency_key
+from tallygate.api.statements import describe_line, describe_statement, read_month
 from tallygate.api.verification import describe_report
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.idempotency import HEADER, Digests
 from tallygate.core.keys import key_digest, mask, mint_api_key
 from tallygate.core.ledger.records import UnknownAccountError
+from tallygate.core.ledger.statement import VOIDED
 from tallygate.core.money import format_usd, parse_usd
 from tallygate.core.pricing import revised
 from tallygate.ports import UnknownKeyError
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 MODEL_ID = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
 ACTOR = "operator"
+STATEMENT_ENTRIES_MAX = 20_000
+"""How many entries a statement may be made of here, some 8 MB of JSON; the command line takes any number."""
 
 
 class AdminApi:
@@ -47,6 +51,7 @@ class AdminApi:
         upstreams: The ways to the network; None where they are not opened (the command line beside no gateway).
         admin_key: What the operator shows; None answers nobody.
         entropy: Gives so many random bytes.
+        now_ns: Wall clock in nanoseconds.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class AdminApi:
         upstreams: Upstreams | None,
         admin_key: str | None,
         entropy: Callable[[int], bytes],
+        now_ns: Callable[[], int],
     ) -> None:
         self._ledger = ledger
         self._keys = keys
@@ -68,6 +74,7 @@ class AdminApi:
         self._upstreams = upstreams
         self._admin_key = None if admin_key is None else admin_key.encode()
         self._entropy = entropy
+        self._now_ns = now_ns
 
     def routes(self) -> Sequence[Route]:
         """Return the table of routes."""
@@ -78,6 +85,7 @@ class AdminApi:
             ("GET", accounts + "/{id}", self.show_account, "One account with its keys."),
             ("POST", accounts + "/{id}/deposits", self.deposit, "Book money that came in: `usd`, `reference`."),
             ("POST", accounts + "/{id}/corrections", self.correct, "Change a balance: `usd` (±), `reason`, `actor`."),
+            ("GET", accounts + "/{id}/statement", self.show_statement, "All movements of one `?month=YYYY-MM` (UTC)."),
             ("POST", keys, self.create_key, "Make an API key: `account`, `name`. The secret is shown once."),
             ("GET", keys, self.list_keys, "All keys, or those of one `?account=`."),
             ("DELETE", keys + "/{id}", self.revoke_key, "End a key's life at once."),
@@ -141,6 +149,14 @@ class AdminApi:
         }
         return Response.json(content, 200 if correction.replayed else 201)
 
+    async def show_statement(self, request: Request, _: Sink) -> Response:
+        """Show a month of an account."""
+        account = self._ledger.account(request.argument)
+        month = read_month(_read_query(request).get("month", ""))
+        statement, lines = await self._ledger.statement(account.id, month.start_ns, month.end_ns, STATEMENT_ENTRIES_MAX)
+        content = describe_statement(account.id, account.name, month, statement, self._now_ns())
+        return Response.json({**content, "lines": [describe_line(line) for line in lines if line.kind != VOIDED]})
+
     async def create_key(self, request: Request, _: Sink) -> Response:
         """Make a key; the only answer that ever holds its secret."""
         fields = await read_fields(request, {"account": str, "name": str})
@@ -152,7 +168,7 @@ class AdminApi:
 
     async def list_keys(self, request: Request, _: Sink) -> Response:
         """List keys, never their secrets."""
-        account_id = dict(parse_qsl(request.query.decode("latin-1"), keep_blank_values=True)).get("account")
+        account_id = _read_query(request).get("account")
         if account_id is not None:
             self._ledger.account(account_id)
         return Response.json({"data": [self._describe_key(key) for key in self._keys.keys(account_id)]})
@@ -229,6 +245,10 @@ class AdminApi:
             return await told(handler(request, sink))
 
         return answer
+
+
+def _read_query(request: Request) -> dict[str, str]:
+    return dict(parse_qsl(request.query.decode("latin-1"), keep_blank_values=True))
 
 
 async def told(answer: Any) -> Response | None:

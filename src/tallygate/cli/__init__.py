@@ -27,6 +27,7 @@ from tallygate.cli.prices import prices
 from tallygate.cli.reconcile import reconcile
 from tallygate.cli.serve import serve
 from tallygate.cli.session import Group, Session
+from tallygate.cli.statement import statement
 from tallygate.cli.verify import verify
 
 if TYPE_CHECKING:
@@ -42,7 +43,21 @@ def program() -> None:
     """Run a prepaid, OpenAI-compatible gateway to the Gonka Network."""
 
 
-for command in (init, check, serve, devnet, accounts, credit, correct, prices, keys, verify, reconcile, demo):
+for command in (
+    init,
+    check,
+    serve,
+    devnet,
+    accounts,
+    credit,
+    correct,
+    prices,
+    keys,
+    statement,
+    verify,
+    reconcile,
+    demo,
+):
     program.add_command(command)
 
 

@@ -14,6 +14,7 @@ from tallygate.core.errors import Code, InvariantBrokenError, Refusal, StoreUnav
 from tallygate.core.events import out_of_money
 from tallygate.core.idempotency import refuse
 from tallygate.core.ledger import entry as e
+from tallygate.core.ledger import refusals
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.entry import decode_entry, entry_id
 from tallygate.core.ledger.records import (
@@ -28,6 +29,7 @@ from tallygate.core.ledger.records import (
 )
 from tallygate.core.ledger.restoring import restore_hold
 from tallygate.core.ledger.rules import amount_of
+from tallygate.core.ledger.statement import draw_up, find_stretch, read_lines
 from tallygate.core.pricing import Sheet
 from tallygate.core.usage import charged_after_crash
 from tallygate.ports import ApiKey, KeptEvent, UnknownKeyError
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from tallygate.core.idempotency import Claim, Claimed
     from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.records import Written
+    from tallygate.core.ledger.statement import Line, Statement
     from tallygate.core.pricing import UpstreamRate
     from tallygate.core.usage import Usage
     from tallygate.storage.group_commit import Flusher
@@ -232,6 +235,21 @@ class EmbeddedLedger:
     async def audit(self) -> Report:
         """Replay everything that is durable and say what was checked."""
         return await asyncio.to_thread(self._journal.audit)
+
+    async def statement(
+        self, account_id: str, start_ns: int, end_ns: int, entries_max: int
+    ) -> tuple[Statement, list[Line]]:
+        """Draw up what happened to an account between two moments, from what is durable."""
+        self._books.account(account_id)
+
+        def read() -> tuple[Statement, list[Line]]:
+            with self._journal.history(account_id) as (_, history):
+                stretch = find_stretch(history, start_ns, end_ns)
+                if stretch.to - stretch.after > entries_max:
+                    raise refusals.statement_too_long(stretch.to - stretch.after)
+                return draw_up(history, stretch), list(read_lines(history, stretch))
+
+        return await asyncio.to_thread(read)
 
     async def close(self) -> None:
         """Make everything durable and let go of the store."""

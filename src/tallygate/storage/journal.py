@@ -15,9 +15,11 @@ from tallygate.ports import KeptEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.records import Written
+    from tallygate.core.ledger.statement import History
     from tallygate.ports import ApiKey
 
 
@@ -119,6 +121,9 @@ class Journal(Protocol):
 
     def audit(self) -> Report:
         """Replay everything that is durable now, without disturbing commits under way."""
+
+    def history(self, account: str) -> AbstractContextManager[tuple[StoredAccount, History]]:
+        """Lend an account and its entries as they are durable now, without disturbing commits under way."""
 
     def close(self) -> None:
         """Let go of the store."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.audit import Audit, Report
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
+from tallygate.core.ledger.records import UnknownAccountError
 from tallygate.ports import KeptEvent
 from tallygate.storage.journal import (
     ClaimEnded,
@@ -26,9 +28,10 @@ from tallygate.storage.journal import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tallygate.core.ledger.records import Written
+    from tallygate.core.ledger.statement import Stretch
 
 
 @dataclass(slots=True)
@@ -46,6 +49,27 @@ class MemoryDisk:
     claims: dict[bytes, Claimed] = field(default_factory=dict)
     places: set[tuple[object, ...]] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)  # an audit runs in a thread beside the writer
+
+
+class MemoryHistory:
+    """The entries of one account in memory."""
+
+    def __init__(self, account: str, raws: list[bytes]) -> None:
+        self.account = account
+        self._raws = raws
+
+    @property
+    def last(self) -> int:
+        """The number of the last entry."""
+        return len(self._raws)
+
+    def entry(self, number: int) -> bytes:
+        """Return one entry."""
+        return self._raws[number - 1]
+
+    def entries(self, stretch: Stretch) -> Iterator[tuple[int, bytes]]:
+        """Return the entries of a stretch with their numbers."""
+        return enumerate(self._raws[stretch.after : stretch.to], stretch.after + 1)
 
 
 class MemoryJournal:
@@ -121,6 +145,17 @@ class MemoryJournal:
                 audit.take(header, entries)
             accounts = {a.id: (a.available, a.held, a.sequence) for a in disk.accounts.values()}
             return audit.finish(accounts, set(disk.open_holds), {disk.writer: (len(disk.batches), disk.head)})
+
+    @contextmanager
+    def history(self, account: str) -> Iterator[tuple[StoredAccount, MemoryHistory]]:
+        """Lend an account and its entries as they are now."""
+        disk = self._disk
+        with disk.lock:
+            if account not in disk.accounts:
+                raise UnknownAccountError(account)
+            raws = [raw for _, entries in disk.batches for raw in entries if decode_entry(raw).account == account]
+            found = disk.accounts[account], MemoryHistory(account, raws)
+        yield found
 
     def close(self) -> None:
         """Nothing to let go of."""

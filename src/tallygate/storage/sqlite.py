@@ -21,6 +21,7 @@ from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
 from tallygate.ports import ApiKey, KeptEvent
+from tallygate.storage.account_history import SqliteHistory, open_history
 from tallygate.storage.journal import (
     ClaimEnded,
     Contents,
@@ -46,6 +47,7 @@ from tallygate.storage.sqlite_file import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from tallygate.core.ledger.audit import Report
@@ -146,6 +148,10 @@ class SqliteJournal:
     def audit(self) -> Report:
         """Replay the file as it is now, through a connection that only reads."""
         return audit_file(self._path)
+
+    def history(self, account: str) -> AbstractContextManager[tuple[StoredAccount, SqliteHistory]]:
+        """Lend an account and its entries as they are now, through a connection that only reads."""
+        return open_history(self._path, account)
 
     def close(self) -> None:
         """Close the file and let others have it."""

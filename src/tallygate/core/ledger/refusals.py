@@ -58,3 +58,9 @@ def below_floor() -> Refusal:
     """Return why a correction that takes an account deeper into debt than it could ever be in credit is not booked."""
     limit = format_usd(ACCOUNT_PICOUSD_MAX)
     return Refusal(Code.INVALID_VALUE, f"An account owes at most {limit} US dollars.", param="usd")
+
+
+def statement_too_long(entries: int) -> Refusal:
+    """Return why a statement is not answered in one piece."""
+    message = f"This month has {entries} entries, too many for one answer; `tallygate statement` prints them."
+    return Refusal(Code.INVALID_VALUE, message, param="month")

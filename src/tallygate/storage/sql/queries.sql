@@ -97,3 +97,16 @@ SELECT writer, sequence, head FROM installation;
 
 -- name: count_objects
 SELECT COUNT(*) FROM sqlite_schema;
+
+-- name: account
+SELECT id, name, created_ns, available, held, sequence FROM accounts WHERE id = ?;
+
+-- name: last_of_account
+SELECT MAX(account_sequence) FROM entries WHERE account = ?;
+
+-- name: entry_of_account
+SELECT bytes FROM entries WHERE account = ? AND account_sequence = ?;
+
+-- name: entries_of_account
+SELECT account_sequence, bytes FROM entries
+WHERE account = ? AND account_sequence > ? AND account_sequence <= ? ORDER BY account_sequence;
