@@ -14,11 +14,13 @@ import click
 
 import tallygate
 from tallygate.cli.accounts import accounts
+from tallygate.cli.backup import backup, restore
 from tallygate.cli.check import check
 from tallygate.cli.correct import correct
 from tallygate.cli.credit import credit
 from tallygate.cli.demo import demo
 from tallygate.cli.devnet import devnet
+from tallygate.cli.dump import dump, load
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.init import init
 from tallygate.cli.keys import keys
@@ -56,6 +58,10 @@ for command in (
     statement,
     verify,
     reconcile,
+    backup,
+    restore,
+    dump,
+    load,
     demo,
 ):
     program.add_command(command)

@@ -20,14 +20,12 @@ import click
 import msgspec
 
 from tallygate.api.statements import describe_line, describe_statement, read_month
-from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.session import Command, Session
+from tallygate.cli.storefile import telling
 from tallygate.cli.tables import count, dollars, pairs
 from tallygate.core.errors import Refusal
-from tallygate.core.ledger.records import UnknownAccountError
-from tallygate.core.ledger.statement import VOIDED, BooksDisagreeError, draw_up, find_stretch, read_lines
+from tallygate.core.ledger.statement import VOIDED, draw_up, find_stretch, read_lines
 from tallygate.storage.account_history import open_history
-from tallygate.storage.sqlite import NotAStoreError
 from tallygate.storage.wholefile import whole_file
 
 if TYPE_CHECKING:
@@ -63,7 +61,7 @@ def statement(session: Session, account: str, month: str, form: str | None, outp
         raise click.UsageError(refusal.message) from None
     path = session.load_settings(upstreams=False).store.path
     is_json = form == "json" or (form is None and session.as_json)
-    with _failing(path):
+    with telling(path):
         content = _print(path, account, period, output, is_json=is_json)
     if output is None:
         session.say(_summarise(content))
@@ -81,23 +79,6 @@ def _print(path: Path, account_id: str, month: Month, output: Path | None, *, is
         with _opened(output) as file:
             (_write_json if is_json else write_csv)(file, content, lines)
     return content
-
-
-@contextlib.contextmanager
-def _failing(path: Path) -> Iterator[None]:
-    """Turn what stands in the way of a statement into the ending of the command."""
-    try:
-        if not path.exists():
-            raise Failure(Exit.FAILED, f"There is no store at {path}; `tallygate init` makes one.")
-        yield
-    except UnknownAccountError:
-        error = {"message": "There is no such account.", "code": "not_found"}
-        raise Failure(Exit.NOT_FOUND, error["message"], {"error": error}) from None
-    except BooksDisagreeError as error:
-        raise Failure(Exit.DIFFERENCE, f"No statement: {error}. `tallygate verify` says more.") from None
-    except (NotAStoreError, FileExistsError, PermissionError) as error:
-        text = str(error)
-        raise Failure(Exit.FAILED, f"{text[:1].upper()}{text[1:]}.") from None
 
 
 @contextlib.contextmanager

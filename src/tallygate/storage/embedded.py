@@ -35,7 +35,7 @@ from tallygate.core.usage import charged_after_crash
 from tallygate.ports import ApiKey, KeptEvent, UnknownKeyError
 from tallygate.storage.claims import Claims
 from tallygate.storage.group_commit import FlushThread, GroupCommit
-from tallygate.storage.journal import Contents, EventGone, Journal, KeyRow, NewAccount, NotAStoreError
+from tallygate.storage.journal import Contents, EventGone, Journal, KeyRow, NewAccount, NotAStoreError, NoteWritten, Row
 from tallygate.storage.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class EmbeddedLedger:
         self._outbox.restore(contents.events)
         self._queue = GroupCommit(self._write, journal.flush, flusher)
         self._claims = Claims(contents.claims_under_way, journal, self._queue, now_ns)
+        self._notes = contents.notes
 
     # --- Ledger ------------------------------------------------------------------------------------------------
 
@@ -313,7 +314,14 @@ class EmbeddedLedger:
         return row.key
 
     def _write(self, entries: Sequence[Written], rows: Sequence[Row]) -> None:
-        """Write one batch; what it means for the operator is kept with it."""
+        """Write one batch, and keep what it means for the operator.
+
+        The first one begins with what a restored or loaded store has left to be noted.
+        """
+        if self._notes:
+            entries = [*(self._books.note(None, reason, "operator") for reason in self._notes), *entries]
+            rows = [*rows, *map(NoteWritten, self._notes)]
+            self._notes = ()
         self._journal.write(entries, [*rows, *self._outbox.tell_of(entries)], self._now_ns())
 
     def _tell_empty(self, request: HoldRequest, refusal: Refusal) -> None:

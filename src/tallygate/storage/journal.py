@@ -55,7 +55,13 @@ class ClaimEnded(NamedTuple):
     picousd: int | None
 
 
-Row = NewAccount | KeyRow | KeptEvent | EventGone | Claimed | ClaimEnded
+class NoteWritten(NamedTuple):
+    """What a store had left to be noted is in the books with this commit."""
+
+    reason: str
+
+
+Row = NewAccount | KeyRow | KeptEvent | EventGone | Claimed | ClaimEnded | NoteWritten
 """What becomes durable in one commit with the entries that it belongs to, but is not part of the books."""
 
 
@@ -71,7 +77,11 @@ class StoredAccount(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What a start needs of a store."""
+    """What a start needs of a store.
+
+    Attributes:
+        notes: What has to be noted in the books before anything else: that the store was restored, or loaded.
+    """
 
     writer: bytes
     epoch: int
@@ -82,6 +92,7 @@ class Contents(NamedTuple):
     open_holds: Sequence[Sequence[bytes]]
     events: Sequence[KeptEvent]
     claims_under_way: Sequence[Claimed]
+    notes: Sequence[str] = ()
 
 
 class Journal(Protocol):

@@ -21,6 +21,7 @@ from tallygate.storage.journal import (
     EventGone,
     KeyRow,
     NewAccount,
+    NoteWritten,
     Row,
     StoredAccount,
     places_of,
@@ -47,6 +48,7 @@ class MemoryDisk:
     open_holds: set[str] = field(default_factory=set)
     events: dict[str, KeptEvent] = field(default_factory=dict)
     claims: dict[bytes, Claimed] = field(default_factory=dict)
+    notes: set[str] = field(default_factory=set)
     places: set[tuple[object, ...]] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)  # an audit runs in a thread beside the writer
 
@@ -99,6 +101,7 @@ class MemoryJournal:
             ],
             events=sorted(disk.events.values(), key=lambda event: (event.created_ns, event.id)),
             claims_under_way=[claimed for claimed in disk.claims.values() if claimed.picousd is None],
+            notes=sorted(disk.notes),
         )
 
     def write(self, entries: Sequence[Written], rows: Sequence[Row], time_ns: int) -> None:
@@ -183,6 +186,8 @@ class MemoryJournal:
                 disk.events[row.id] = row
             case EventGone():
                 disk.events.pop(row.id, None)
+            case NoteWritten():
+                disk.notes.discard(row.reason)
 
     def _keep_state(self, entry: e.Entry) -> None:
         disk = self._disk

@@ -29,6 +29,7 @@ from tallygate.storage.journal import (
     KeyRow,
     NewAccount,
     NotAStoreError,
+    NoteWritten,
     Row,
     StoredAccount,
     seal,
@@ -46,7 +47,7 @@ from tallygate.storage.sqlite_file import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -110,6 +111,7 @@ class SqliteJournal:
                 open_holds=self._open_holds(),
                 events=[KeptEvent(*row) for row in self._db.execute(QUERIES["all_events"])],
                 claims_under_way=[Claimed(*row) for row in self._db.execute(QUERIES["claims_under_way"])],
+                notes=[row[0] for row in self._db.execute(QUERIES["all_pending_notes"])],
             )
 
     def write(self, entries: Sequence[Written], rows: Sequence[Row], time_ns: int) -> None:
@@ -144,6 +146,24 @@ class SqliteJournal:
     def find_old_claims(self, before_ns: int, count_max: int) -> Sequence[bytes]:
         """Return the digests of claims that have ended and were taken before a time, oldest first."""
         return [row[0] for row in self._look_up(QUERIES["old_claims"], (before_ns, count_max))]
+
+    def adopt(self, epoch: int, batches: Iterable[tuple[bytes | None, Sequence[Written], Sequence[Row]]]) -> None:
+        """Take the batches of another store into a new one as they are: all of them, durably, or none.
+
+        Args:
+            epoch: The last one of the other store; the next start here begins a later one.
+            batches: Header and entries of each, and rows; rows alone where there is no header.
+        """
+        with self._breaking():
+            self._db.execute("BEGIN IMMEDIATE")
+            for header, entries, rows in batches:
+                for row in rows:
+                    self._put_row(row)
+                if header is not None:
+                    self._sequence, self._head = self._sequence + 1, header_hash(header)
+                    self._append(self._sequence, header, entries)
+            self._db.execute(QUERIES["adopt"], {"epoch": epoch, "sequence": self._sequence, "head": self._head})
+            self._db.execute("COMMIT")
 
     def audit(self) -> Report:
         """Replay the file as it is now, through a connection that only reads."""
@@ -220,6 +240,8 @@ class SqliteJournal:
                 self._db.execute(QUERIES["end_claim"], (picousd, digest))
                 if self._db.changes() != 1:
                     raise StoreUnavailableError("a claim has ended that was not under way")
+            case NoteWritten():
+                self._db.execute(QUERIES["drop_pending_note"], row)
 
     def _append(self, sequence: int, header: bytes, entries: Sequence[Written]) -> None:
         db = self._db

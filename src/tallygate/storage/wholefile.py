@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SQLITE_SIDE_FILES: Final = ("-wal", "-shm", "-journal")
@@ -18,19 +18,25 @@ SQLITE_SIDE_FILES: Final = ("-wal", "-shm", "-journal")
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, make_room: Callable[[], object] | None = None) -> Iterator[Path]:
     """Lend an empty draft that only its owner can read; it becomes the file when all has gone well.
+
+    Args:
+        path: The file.
+        make_room: Moves what is there out of the way, when the draft is done and durable.
 
     Raises:
         FileExistsError: A file of this name is there, or has come in the meantime; it is left alone.
     """
-    if path.exists():
+    if make_room is None and path.exists():
         raise FileExistsError(f"{path} is there already")
     draft = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
         yield draft
         sync(draft)
+        if make_room is not None:
+            make_room()
         os.link(draft, path)  # unlike a rename, never over one that is there
     finally:
         for ending in ("", *SQLITE_SIDE_FILES, ".lock"):

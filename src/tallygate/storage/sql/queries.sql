@@ -110,3 +110,18 @@ SELECT bytes FROM entries WHERE account = ? AND account_sequence = ?;
 -- name: entries_of_account
 SELECT account_sequence, bytes FROM entries
 WHERE account = ? AND account_sequence > ? AND account_sequence <= ? ORDER BY account_sequence;
+
+-- name: adopt
+UPDATE installation SET epoch = :epoch, sequence = :sequence, head = :head;
+
+-- name: leave_note
+INSERT OR IGNORE INTO pending_notes (reason) VALUES (?);
+
+-- name: all_pending_notes
+SELECT reason FROM pending_notes ORDER BY reason;
+
+-- name: drop_pending_note
+DELETE FROM pending_notes WHERE reason = ?;
+
+-- name: identity
+SELECT writer, epoch, sequence, head FROM installation;

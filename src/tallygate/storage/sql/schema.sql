@@ -80,3 +80,8 @@ CREATE TABLE events (
     created_ns  INTEGER NOT NULL,
     body        TEXT NOT NULL       -- JSON, as it is sent
 ) STRICT, WITHOUT ROWID;
+
+-- What the next start has to note in the books before anything else: that this store was restored, or loaded.
+CREATE TABLE pending_notes (
+    reason  TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
