@@ -1,0 +1,38 @@
+"""`python -m tests.storm`: how a storm is started and what it says."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+
+import uvloop
+
+from tests.storm.storm import Orders, run_storm
+
+
+def main() -> int:
+    """Run a storm by the command line's orders; the exit code is 0 if it found nothing."""
+    parser = argparse.ArgumentParser(prog="scripts/storm", description="Kill gateways amid calls; prove their books.")
+    parser.add_argument("--rounds", type=int, default=20, help="how many gateways are killed (20)")
+    parser.add_argument("--seed", type=int, help="where all choices come from (any; it is printed)")
+    parser.add_argument("--callers", type=int, default=200, help="how many callers there are at a time (200)")
+    parser.add_argument("--jobs", type=int, default=1, help="how many worlds run at a time (1)")
+    parser.add_argument("--point", action="append", help="kill at this point only; once for each")
+    parser.add_argument("--json", action="store_true", help="print the figures in JSON")
+    chosen = parser.parse_args()
+    seed = random.SystemRandom().randrange(10**9) if chosen.seed is None else chosen.seed
+    orders = Orders(chosen.rounds, seed, chosen.callers, chosen.jobs, chosen.point)
+
+    def tell(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    tell(f"{orders.rounds} kills, {orders.callers} callers, seed {seed}")
+    figures = uvloop.run(run_storm(orders, tell))
+    sys.stdout.write((json.dumps(figures.as_json()) if chosen.json else "\n".join(figures.lines())) + "\n")
+    return 1 if figures.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Hundreds of callers with small balances, who call again and again until the gateway is gone or their money is."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tests.storm.calls import Call, Plan, Told
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.storm.witness import Witness
+
+REFUSALS_MAX = 20
+"""After so many refusals in a row a caller gives up."""
+
+
+class Crowd:
+    """The callers of one round.
+
+    Args:
+        port: The gateway's.
+        secrets: The API keys that they share.
+        witness: Keeps what they were told.
+        seed: Where their plans come from.
+    """
+
+    def __init__(self, port: int, secrets: Sequence[str], witness: Witness, seed: str) -> None:
+        self._port = port
+        self._heads = [
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer %b\r\n"
+            b"content-type: application/json\r\nconnection: close\r\n" % secret.encode()
+            for secret in secrets
+        ]
+        self._witness = witness
+        self._seed = seed
+        self._frames = self._calls = 0
+        self._under_way = self._living = 0
+        self._more_money = True
+        self._wanted = (10**9, 10**9)
+        self._reached = asyncio.Event()
+        self._pulse = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.endings: Counter[str] = Counter()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether everybody has given up."""
+        return not self._living
+
+    def begin(self, callers: int) -> None:
+        """Let so many callers begin."""
+        self._living = callers
+        self._tasks = [asyncio.ensure_future(self._live(index)) for index in range(callers)]
+
+    async def reach(self, *, frames: int, calls: int) -> None:
+        """Wait until so many frames have come, or so many calls have ended, or everybody has given up."""
+        self._wanted = (frames, calls)
+        self._check()
+        await self._reached.wait()
+
+    def pay_in(self, *, more: bool) -> None:
+        """Tell those who wait that money has come in, and whether more will."""
+        self._more_money = more
+        self._pulse.set()
+
+    async def end(self) -> None:
+        """Wait until all have ended, which they do when the gateway has gone."""
+        await asyncio.gather(*self._tasks)
+
+    async def _live(self, index: int) -> None:
+        rng = random.Random(f"{self._seed}/{index}")
+        refusals = 0
+        while refusals < REFUSALS_MAX and (told := await self._call(rng)) is not None:
+            self._note_call(told)
+            refusals = refusals + 1 if told.ending.startswith("4") else 0
+            if refusals:
+                # Money may come free with the next call that ends, or come in; where neither can be, it is over.
+                if not self._under_way and not self._more_money:
+                    break
+                self._pulse.clear()
+                await self._pulse.wait()
+        self._living -= 1
+        self._check()
+
+    async def _call(self, rng: random.Random) -> Told | None:
+        """Make one call; return None if the gateway is not there any more."""
+        head, plan = rng.choice(self._heads), Plan.draw(rng)
+        self._under_way += 1
+        try:
+            _, call = await asyncio.get_running_loop().create_connection(
+                lambda: Call(head, plan, self._note_frames), "127.0.0.1", self._port
+            )
+            return await call.told()
+        except OSError:
+            return None
+        finally:
+            self._under_way -= 1
+            self._pulse.set()
+
+    def _note_frames(self, count: int) -> None:
+        self._frames += count
+        self._check()
+
+    def _note_call(self, told: Told) -> None:
+        self._calls += 1
+        self.endings[told.ending] += 1
+        self._witness.hear(told)
+        self._check()
+
+    def _check(self) -> None:
+        frames, calls = self._wanted
+        if self._frames >= frames or self._calls >= calls or not self._living:
+            self._reached.set()

@@ -1,0 +1,107 @@
+"""The ngonka book against the chain: every sending that the network has billed for, found in our books.
+
+A sending whose answer we heard of carries the network's own reference in our books; one that a kill cut off does not,
+and is booked at the most that it may have cost. So what is left over on the network's side must fit under that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tallygate.core.ledger.entry import Flag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tallygate.core.ledger.entry import Entry
+
+_BEARER_ID = re.compile(r"devshard-[0-9a-f]+-([0-9a-f]+)")
+_BEARER_REFERENCE = re.compile(r"req-([0-9a-f]+)")
+
+
+class Sending(NamedTuple):
+    """One sending that our books say has ended.
+
+    Attributes:
+        cause: Why it may be billed otherwise than we booked it.
+        sendings: How many sendings it stands for; an expiry ends all that were open.
+    """
+
+    cause: str
+    reference: str | None
+    ngonka: int
+    sendings: int = 1
+
+
+class Reconciliation(NamedTuple):
+    """What both sides say.
+
+    Attributes:
+        billed: What the network has debited.
+        booked: What our book has, paid or not.
+        differences: By cause, what the network billed beyond what we booked (negative: below).
+        violations: What no cause explains.
+    """
+
+    billed: int
+    booked: int
+    differences: Counter[str]
+    violations: list[str]
+
+
+def reconcile(entries: Sequence[Entry], inferences: Sequence[dict[str, Any]]) -> Reconciliation:
+    """Compare the entries of a store with all inferences of a chain, which have finished."""
+    billed = {_normalise(inference["id"]): inference["cost"] for inference in inferences}
+    ours = list(_find_sendings(entries))
+    differences: Counter[str] = Counter()
+    violations = []
+    left = dict(billed)
+    unknown_most = unknown_count = 0
+    for sending in ours:
+        if sending.reference is None:
+            unknown_most += sending.ngonka
+            unknown_count += sending.sendings
+            continue
+        cost = left.pop(_normalise(sending.reference), 0)
+        differences[sending.cause] += cost - sending.ngonka
+        if sending.cause == "served to the end" and cost != sending.ngonka:
+            violations.append(f"{sending.reference}: billed {cost}, booked {sending.ngonka}")
+    differences["without a reference: booked at the most"] += sum(left.values()) - unknown_most
+    if len(left) > unknown_count or sum(left.values()) > unknown_most:
+        violations.append(
+            f"the network billed {sum(left.values())} for {len(left)} sendings that our books do not name; "
+            f"{unknown_count} sendings without a reference are booked at {unknown_most}"
+        )
+    booked = sum(sending.ngonka for sending in ours)
+    return Reconciliation(sum(billed.values()), booked, differences, violations)
+
+
+def _find_sendings(entries: Sequence[Entry]) -> Iterator[Sending]:
+    for entry in entries:
+        ngonka = -sum(amount for _, name, amount in entry.postings if name.endswith("/payable"))
+        if entry.kind == "settle":
+            yield Sending(_name_cause(entry), entry.upstream_reference, ngonka)
+        elif entry.kind == "void":
+            yield Sending("no usable answer", entry.upstream_reference, ngonka)
+        elif entry.kind == "attempt" and entry.completion_tokens is not None:
+            yield Sending("failed, tried elsewhere", entry.upstream_reference, ngonka)
+        elif entry.kind == "expire":
+            # How many were open is not written in one number; each of them can have been billed once.
+            yield Sending("cut off by a kill", None, ngonka, sendings=8)
+
+
+def _name_cause(entry: Entry) -> str:
+    flags = Flag(entry.flags)
+    if flags & Flag.CUT:
+        return "left early or broken off: our count"
+    if flags & Flag.ESTIMATED:
+        return "no usage that can be true: our count"
+    return "served to the end"
+
+
+def _normalise(identity: str) -> str:
+    """Return one spelling for both sides: the Bearer gateway names an answer and its inference by one number."""
+    found = _BEARER_ID.fullmatch(identity) or _BEARER_REFERENCE.fullmatch(identity)
+    return f"bearer {int(found[1], 16)}" if found else identity

@@ -1,0 +1,205 @@
+"""The storm: worlds, each with a store of its own, and in each world gateways that are killed one after the other.
+
+A round is: start a gateway on what the last one left; check that the start ended every hold that had no owner, once
+and by the rule; let a crowd call; kill; `tallygate verify`; compare the books with everything that anybody was told.
+A world ends with a start and a stop in good order, and its ngonka book is compared with the chain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import signal
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from tests.storm.crowd import Crowd
+from tests.storm.figures import Figures
+from tests.storm.kills import AT_RANDOM, AT_START, POINTS, Kill, let_pass
+from tests.storm.reconciliation import reconcile
+from tests.storm.witness import Books, Witness
+from tests.storm.world import Gateway, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ACCOUNTS: Final = 20
+DEPOSITS_MAX: Final = 60
+"""In one round. A deposit pays for some ten calls, or for one or two at a time."""
+
+ROUNDS_PER_WORLD: Final = 10
+"""A store stays so small that `verify` takes a blink."""
+
+
+class Orders(NamedTuple):
+    """What a storm is made of.
+
+    Attributes:
+        rounds: How many gateways are killed.
+        seed: Where all choices come from.
+        callers: How many callers there are at a time.
+        jobs: How many worlds run at a time.
+        points: The points of the kills, in turn; None chooses by the seed.
+    """
+
+    rounds: int
+    seed: int
+    callers: int = 200
+    jobs: int = 1
+    points: Sequence[str] | None = None
+
+
+async def run_storm(orders: Orders, tell: Callable[[str], None]) -> Figures:
+    """Run a whole storm.
+
+    Args:
+        orders: What it is made of.
+        tell: Told a line after each world.
+    """
+    figures = Figures()
+    sizes = [min(ROUNDS_PER_WORLD, orders.rounds - begun) for begun in range(0, orders.rounds, ROUNDS_PER_WORLD)]
+    ahead = iter(enumerate(sizes))
+
+    async def work() -> None:
+        for number, rounds in ahead:
+            figures.add(await _run_world(orders, number, rounds))
+            tell(f"world {number + 1} of {len(sizes)}: {figures.verdict}")
+
+    await asyncio.gather(*(work() for _ in range(orders.jobs)))
+    return figures
+
+
+async def _run_world(orders: Orders, number: int, rounds: int) -> Figures:
+    folder = Path(tempfile.mkdtemp(prefix="tallygate-storm-"))
+    seed = f"{orders.seed}/{number}"
+    rng = random.Random(seed)
+    after_crash = rng.choice(("void", "void", "charge_prompt"))
+    async with World(folder, after_crash=after_crash) as world:
+        course = Course(world, orders, seed)
+        for index in range(rounds):
+            position = number * ROUNDS_PER_WORLD + index
+            point = orders.points[position % len(orders.points)] if orders.points else rng.choice(POINTS)
+            await course.round(index, point)
+        await course.finish()
+    if course.figures.violations:
+        course.figures.violations.append(f"the world of seed {seed} is kept in {folder}")
+    else:
+        shutil.rmtree(folder)
+    return course.figures
+
+
+class Course:
+    """What happens in one world."""
+
+    def __init__(self, world: World, orders: Orders, seed: str) -> None:
+        self.figures = Figures()
+        self._world = world
+        self._orders = orders
+        self._seed = seed
+        self._witness = Witness(charge_prompt=world.after_crash == "charge_prompt")
+        self._where = "before the first round"
+        self._books_before = Books([], [])
+
+    async def round(self, index: int, point: str) -> None:
+        """Start, call, kill, check."""
+        rng = random.Random(f"{self._seed}/{index}")
+        kill = Kill.draw(rng, point)
+        self._where = f"seed {self._seed}, round {index}, killed {kill.point}"
+        await kill.prepare(self._world, rng)
+        gateway = self._world.serve(kill.aim)
+        if point == AT_START:
+            await let_pass(rng.uniform(0.0, 0.15))
+            await gateway.program.kill()
+            self.figures.kills[point] += 1
+        elif await self._start(gateway):
+            await self._call_and_kill(gateway, kill, rng)
+        elif gateway.killed_itself:
+            self.figures.kills[point] += 1
+        await self._check()
+
+    async def finish(self) -> None:
+        """Start once more, end in good order, and compare the ngonka book with the chain."""
+        self._where = f"seed {self._seed}, after the last round"
+        await self._world.devnet.order_all("DELETE")
+        gateway = self._world.serve()
+        if not await self._start(gateway):
+            self._note("the gateway did not start")
+            return
+        gateway.program.send(signal.SIGTERM)
+        if (code := await gateway.program.wait()) != 0:
+            self._note(f"a gateway that was told to stop ended with {code}")
+        await self._check()
+        books = Books.read(self._world.store)
+        if books.open_holds:
+            self._note(f"{len(books.open_holds)} holds are open at the end")
+        self.figures.entries.update(entry.kind for entry in books.entries)
+        self.figures.counts["charges that callers were told"] += self._witness.charges_heard
+        found = reconcile(books.entries, await self._world.devnet.finished())
+        self.figures.network.update(found.differences)
+        self.figures.counts["ngonka billed by the network"] += found.billed
+        self.figures.counts["ngonka booked by us"] += found.booked
+        for violation in found.violations:
+            self._note(violation)
+
+    async def _start(self, gateway: Gateway) -> bool:
+        """Wait until a gateway is ready and check what its start has ended; return False if it died before."""
+        before = self._books_before
+        if not await gateway.become_ready():
+            if (code := await gateway.program.wait()) != -signal.SIGKILL:
+                self._note(f"a gateway ended with {code} instead of starting")
+            return False
+        self.figures.counts["starts"] += 1
+        self.figures.counts["holds that a start has ended"] += len(before.open_holds)
+        for violation in self._witness.check_start(before, Books.read(self._world.store)):
+            self._note(violation)
+        if not self._world.keys:
+            await self._world.open_accounts(gateway, ACCOUNTS)
+        return True
+
+    async def _call_and_kill(self, gateway: Gateway, kill: Kill, rng: random.Random) -> None:
+        billed = len(await self._world.devnet.inferences())
+        secrets = [key.secret for key in self._world.keys]
+        crowd = Crowd(gateway.port, secrets, self._witness, f"{self._seed}/{self._where}")
+        depositing = asyncio.ensure_future(self._deposit(gateway, crowd, rng))
+        crowd.begin(self._orders.callers)
+        await kill.strike(self._world, gateway, crowd, billed)
+        code = await gateway.program.wait()
+        await asyncio.gather(depositing, crowd.end())
+        if code != -signal.SIGKILL:
+            self._note(f"a gateway ended with {code} before it was killed")
+        self.figures.kills[kill.point if gateway.killed_itself or kill.aim is None else AT_RANDOM] += 1
+        self.figures.endings.update(crowd.endings)
+
+    async def _deposit(self, gateway: Gateway, crowd: Crowd, rng: random.Random) -> None:
+        """Pay in, each time under a reference of its own, until the gateway is gone."""
+        for number in range(DEPOSITS_MAX):
+            account, reference = rng.choice(self._world.keys).account, f"{self._where} {number}"[-60:]
+            picousd = rng.randint(200_000, 1_500_000)
+            try:
+                fields = {"usd": f"0.{picousd:012d}", "reference": reference}
+                await gateway.operate("POST", f"accounts/{account}/deposits", fields)
+            except OSError:
+                break
+            self._witness.hear_deposit(account, reference, picousd)
+            crowd.pay_in(more=True)
+        crowd.pay_in(more=False)
+
+    async def _check(self) -> None:
+        """Have the books proved by our program, and by ourselves."""
+        if not self._world.keys:
+            return  # no start has come so far that there is a store
+        code, report = await self._world.verify()
+        books = self._books_before = Books.read(self._world.store)
+        self.figures.counts["proofs"] += 1
+        if code != 0 or not report["clean"] or report["open_holds"] != len(books.open_holds):
+            self._note(f"verify ended with {code}: {report}")
+        if Counter(report["kinds"]) != Counter(entry.kind for entry in books.entries):
+            self._note("verify counted other entries than there are")
+        for violation in self._witness.check(books):
+            self._note(violation)
+
+    def _note(self, violation: str) -> None:
+        self.figures.violations.append(f"{self._where}: {violation}")
