@@ -20,6 +20,10 @@ MODEL: Final = "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8"
 PICOUSD: Final = 10**12
 
 _TOTAL = re.compile(rb'"total_cost_usd_exact":"([0-9]+)(?:\.([0-9]+))?"')
+_HEAD: Final = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer %b\r\n"
+    b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+)
 _CODE = re.compile(rb'"code":"([a-z_]+)"')
 
 
@@ -75,13 +79,13 @@ class Call(asyncio.Protocol):
     """One connection with one call on it.
 
     Args:
-        head: The request's head but for its content length.
+        secret: The API key.
         plan: What the caller does.
         on_frames: Told how many frames of a stream have come at a time.
     """
 
-    def __init__(self, head: bytes, plan: Plan, on_frames: Callable[[int], None]) -> None:
-        self._request = head + b"content-length: %d\r\n\r\n%b" % (len(plan.body), plan.body)
+    def __init__(self, secret: str, plan: Plan, on_frames: Callable[[int], None]) -> None:
+        self._request = _HEAD % (secret.encode(), len(plan.body)) + plan.body
         self._plan = plan
         self._on_frames = on_frames
         self._parser = httptools.HttpResponseParser(self)
@@ -179,6 +183,17 @@ class Call(asyncio.Protocol):
         if b'data: {"error"' in body:
             return "error event"
         return "streamed to the end" if body.startswith((b"data: ", b":")) else "whole answer"
+
+
+async def make_call(port: int, secret: str, plan: Plan, on_frames: Callable[[int], None] = lambda _: None) -> Told:
+    """Make one call, and return what its caller saw.
+
+    Raises:
+        OSError: Nobody listens there.
+    """
+    loop = asyncio.get_running_loop()
+    _, call = await loop.create_connection(lambda: Call(secret, plan, on_frames), "127.0.0.1", port)
+    return await call.told()
 
 
 def _is_named(body: bytes, inference: str) -> bool:

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.storm.calls import Call, Plan, Told
+from tests.storm.calls import Plan, Told, make_call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,11 +30,7 @@ class Crowd:
 
     def __init__(self, port: int, secrets: Sequence[str], witness: Witness, seed: str) -> None:
         self._port = port
-        self._heads = [
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer %b\r\n"
-            b"content-type: application/json\r\nconnection: close\r\n" % secret.encode()
-            for secret in secrets
-        ]
+        self._secrets = secrets
         self._witness = witness
         self._seed = seed
         self._frames = self._calls = 0
@@ -88,13 +84,10 @@ class Crowd:
 
     async def _call(self, rng: random.Random) -> Told | None:
         """Make one call; return None if the gateway is not there any more."""
-        head, plan = rng.choice(self._heads), Plan.draw(rng)
+        secret, plan = rng.choice(self._secrets), Plan.draw(rng)
         self._under_way += 1
         try:
-            _, call = await asyncio.get_running_loop().create_connection(
-                lambda: Call(head, plan, self._note_frames), "127.0.0.1", self._port
-            )
-            return await call.told()
+            return await make_call(self._port, secret, plan, self._note_frames)
         except OSError:
             return None
         finally:

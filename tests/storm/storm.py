@@ -21,7 +21,7 @@ from tests.storm.figures import Figures
 from tests.storm.kills import AT_RANDOM, AT_START, POINTS, Kill, let_pass
 from tests.storm.reconciliation import reconcile
 from tests.storm.witness import Books, Witness
-from tests.storm.world import Gateway, World
+from tests.storm.world import Gateway, Setting, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -76,8 +76,8 @@ async def _run_world(orders: Orders, number: int, rounds: int) -> Figures:
     folder = Path(tempfile.mkdtemp(prefix="tallygate-storm-"))
     seed = f"{orders.seed}/{number}"
     rng = random.Random(seed)
-    after_crash = rng.choice(("void", "void", "charge_prompt"))
-    async with World(folder, after_crash=after_crash) as world:
+    setting = Setting(after_crash=rng.choice(("void", "void", "charge_prompt")))
+    async with World(folder, setting) as world:
         course = Course(world, orders, seed)
         for index in range(rounds):
             position = number * ROUNDS_PER_WORLD + index
@@ -99,7 +99,7 @@ class Course:
         self._world = world
         self._orders = orders
         self._seed = seed
-        self._witness = Witness(charge_prompt=world.after_crash == "charge_prompt")
+        self._witness = Witness(charge_prompt=world.setting.after_crash == "charge_prompt")
         self._where = "before the first round"
         self._books_before = Books([], [])
 

@@ -13,8 +13,10 @@ import httptools
 from tallygate.core.signing import SigningKey
 from tests.storm.calls import MODEL
 from tests.storm.processes import WAIT_S, Program
+from tests.storm.witness import Books
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -38,24 +40,46 @@ key_env = "STORM_ADMIN_KEY"
 url = "sqlite:data/tallygate.db"
 after_crash = "{after_crash}"
 
+[models."{model}"]
+input_usd_per_1m = "0.000353"
+output_usd_per_1m = "0.001411"
+"""
+
+SIGNED: Final = """
 [[upstreams]]
 name = "signed"
 kind = "gonka"
 scheme = "hash"
 wallets = [{{ key_env = "STORM_WALLET_KEY" }}]
 nodes = [{nodes}]
+bills_to_end = {bills_to_end}
+"""
 
+BEARER: Final = """
 [[upstreams]]
 name = "bearer"
 kind = "openai"
 base_url = "{bearer_url}"
 api_key_env = "STORM_BEARER_KEY"
 cost = {{ unit = "ngonka", input = 1, output = 1 }}
-
-[models."{model}"]
-input_usd_per_1m = "0.000353"
-output_usd_per_1m = "0.001411"
+bills_to_end = {bills_to_end}
 """
+
+
+class Setting(NamedTuple):
+    """What may differ from world to world.
+
+    Attributes:
+        after_crash: What a crash charges: `void` or `charge_prompt`.
+        upstreams: The ways to the network; calls are spread over both.
+        bills_to_end: Whether the gateway is told that the network bills all of an answer, which devnet does.
+        pace_ms: Of devnet, between two tokens.
+    """
+
+    after_crash: str = "void"
+    upstreams: Sequence[str] = (SIGNED, BEARER)
+    bills_to_end: bool = True
+    pace_ms: int = 1
 
 
 class Key(NamedTuple):
@@ -68,10 +92,9 @@ class Key(NamedTuple):
 class Devnet:
     """A running `tallygate devnet`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._program = Program(
-            ("devnet", "--port", "0", "--pace-ms", "1", "--bearer-key", BEARER_KEY), {}, folder / "devnet.log"
-        )
+    def __init__(self, folder: Path, pace_ms: int) -> None:
+        arguments = ("devnet", "--port", "0", "--pace-ms", str(pace_ms), "--bearer-key", BEARER_KEY)
+        self._program = Program(arguments, {}, folder / "devnet.log")
         self.nodes: list[tuple[str, str]] = []
         self.bearer_url = ""
 
@@ -166,18 +189,24 @@ class Gateway:
 class World:
     """A folder with a configuration and a store, and the devnet that it points at; ends with the context."""
 
-    def __init__(self, folder: Path, *, after_crash: str = "void") -> None:
+    def __init__(self, folder: Path, setting: Setting = Setting()) -> None:  # noqa: B008  (an immutable record)
         self.folder = folder
         self.store = folder / "data" / "tallygate.db"
-        self.devnet = Devnet(folder)
-        self.after_crash = after_crash
+        self.setting = setting
+        self.devnet = Devnet(folder, setting.pace_ms)
         self.keys: list[Key] = []
         self._programs: list[Program] = []
 
     async def __aenter__(self) -> Self:
         await self.devnet.start()
         nodes = ", ".join(f'{{ url = "{url}", address = "{address}" }}' for url, address in self.devnet.nodes)
-        text = CONFIG.format(nodes=nodes, bearer_url=self.devnet.bearer_url, model=MODEL, after_crash=self.after_crash)
+        text = "".join((CONFIG, *self.setting.upstreams)).format(
+            after_crash=self.setting.after_crash,
+            bills_to_end=str(self.setting.bills_to_end).lower(),
+            bearer_url=self.devnet.bearer_url,
+            nodes=nodes,
+            model=MODEL,
+        )
         (self.folder / "tallygate.toml").write_text(text)
         return self
 
@@ -215,6 +244,12 @@ class World:
         """Run `tallygate verify`; return its exit code and its report."""
         code, said = await self.run("verify").output()
         return code, json.loads(said)
+
+    async def proven_books(self) -> Books:
+        """Return the books after `tallygate verify` has found them clean, with no hold open."""
+        code, report = await self.verify()
+        assert (code, report["clean"], report["open_holds"]) == (0, True, 0), report
+        return Books.read(self.store)
 
 
 async def ask(port: int, method: str, path: str, fields: dict[str, Any] | None, *, key: str = "") -> Any:
