@@ -98,8 +98,12 @@ class Call(asyncio.Protocol):
         self._ended = asyncio.get_running_loop().create_future()
 
     async def told(self) -> Told:
-        """Wait until it is over, and return what was seen."""
-        await self._ended
+        """Wait until it is over, and return what was seen; whoever stops waiting leaves."""
+        try:
+            await self._ended
+        except asyncio.CancelledError:
+            self._leave()
+            raise
         return self._judge(bytes(self._body))
 
     # --- what asyncio calls ------------------------------------------------------------------------------------

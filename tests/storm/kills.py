@@ -10,8 +10,8 @@ import signal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tests.storm.aims import CHECKPOINT_TORN, COMMIT_TORN, COMMIT_UNSYNCED, FILE_POINTS, JOURNAL_POINTS, Aim
-from tests.storm.processes import WAIT_S
 from tests.storm.witness import Books
+from tests.storm.world import eventually, let_pass
 
 if TYPE_CHECKING:
     import random
@@ -100,26 +100,12 @@ class Kill(NamedTuple):
         gateway.program.send(signal.SIGKILL)
 
 
-async def let_pass(seconds: float) -> None:
-    """Let everything run for a while."""
-    if seconds:
-        passed = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_later(seconds, passed.set_result, None)
-        await passed
-
-
 async def _until_held(world: World, crowd: Crowd) -> None:
     """Wait until some holds are open, so that their calls have been sent, or will have in a moment."""
-    deadline_s = asyncio.get_running_loop().time() + WAIT_S
-    while len(Books.read(world.store).open_holds) < 20 and not crowd.is_over:
-        if asyncio.get_running_loop().time() > deadline_s:
-            raise TimeoutError("no call was held")
-        await asyncio.sleep(0)
+    await eventually(lambda: crowd.is_over or len(Books.read(world.store).open_holds) >= 20)
 
 
 async def _until_billed(world: World, crowd: Crowd, billed: int) -> None:
     """Wait until the network has answered some calls, of whose answer nothing comes."""
-    deadline_s = asyncio.get_running_loop().time() + WAIT_S
-    while len(await world.devnet.inferences()) < billed + 20 and not crowd.is_over:
-        if asyncio.get_running_loop().time() > deadline_s:
-            raise TimeoutError("no call was billed")
+    while not crowd.is_over and len(await world.devnet.inferences()) < billed + 20:
+        await let_pass(0.005)

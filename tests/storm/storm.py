@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tests.storm.crowd import Crowd
 from tests.storm.figures import Figures
-from tests.storm.kills import AT_RANDOM, AT_START, POINTS, Kill, let_pass
+from tests.storm.kills import AT_RANDOM, AT_START, POINTS, Kill
 from tests.storm.reconciliation import reconcile
 from tests.storm.witness import Books, Witness
-from tests.storm.world import Gateway, Setting, World
+from tests.storm.world import Gateway, Setting, World, let_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

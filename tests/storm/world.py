@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import signal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from tests.storm.processes import WAIT_S, Program
 from tests.storm.witness import Books
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -231,6 +232,18 @@ class World:
         """Start a gateway."""
         return Gateway(self.run("serve", "--logs", "json", aim=aim))
 
+    async def start(self, *, accounts: int = 0) -> Gateway:
+        """Start a gateway and wait until it is ready; open accounts with a key each."""
+        gateway = self.serve()
+        assert await gateway.become_ready(), (self.folder / "serve.log").read_text()
+        await self.open_accounts(gateway, accounts)
+        return gateway
+
+    async def stop(self, gateway: Gateway) -> None:
+        """Let a gateway end in good order."""
+        gateway.program.send(signal.SIGTERM)
+        assert await gateway.program.wait() == 0
+
     async def open_accounts(self, gateway: Gateway, count: int) -> None:
         """Open accounts with a key each."""
         self.keys += await asyncio.gather(*(self._open_account(gateway, number) for number in range(count)))
@@ -250,6 +263,22 @@ class World:
         code, report = await self.verify()
         assert (code, report["clean"], report["open_holds"]) == (0, True, 0), report
         return Books.read(self.store)
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds, letting the processes work meanwhile."""
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + WAIT_S
+    while not condition():
+        assert loop.time() < deadline_s, "what was waited for did not happen"
+        await let_pass(0.005)
+
+
+async def let_pass(seconds: float) -> None:
+    """Let everything run for a while."""
+    passed = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(seconds, passed.set_result, None)
+    await passed
 
 
 async def ask(port: int, method: str, path: str, fields: dict[str, Any] | None, *, key: str = "") -> Any:
