@@ -2,13 +2,17 @@
 
 An event below the level costs a call of an empty function; one at the level costs one encoding and one write. What
 other libraries say by `logging` (uvicorn, asyncio) goes the same way, warnings and worse.
+
+A line that cannot be written (the disk is full, the reader of the pipe is gone) is lost, and nothing else with it:
+a log must never stand between a call and its ending.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
@@ -35,10 +39,10 @@ def configure_logs(level: str, *, pretty: bool, lasting: bool = False) -> None:
     ]
     if pretty:
         finish: list[Processor] = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-        factory: object = structlog.WriteLoggerFactory(sys.stderr)
+        factory: object = structlog.WriteLoggerFactory(_Lossy(sys.stderr))  # type: ignore[arg-type]
     else:
         finish = [structlog.processors.format_exc_info, _render]
-        factory = structlog.BytesLoggerFactory(sys.stderr.buffer)
+        factory = structlog.BytesLoggerFactory(_Lossy(sys.stderr.buffer))  # type: ignore[arg-type]
     structlog.configure(
         processors=start + finish,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -46,6 +50,23 @@ def configure_logs(level: str, *, pretty: bool, lasting: bool = False) -> None:
         cache_logger_on_first_use=lasting,
     )
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+
+
+class _Lossy:
+    """A file for lines, of which those are lost that cannot be written."""
+
+    def __init__(self, file: IO[Any]) -> None:
+        self._file = file
+
+    def write(self, line: Any) -> None:
+        """Write a line if that is possible."""
+        with contextlib.suppress(OSError):
+            self._file.write(line)
+
+    def flush(self) -> None:
+        """Let it out if that is possible."""
+        with contextlib.suppress(OSError):
+            self._file.flush()
 
 
 class _Forward(logging.Handler):
