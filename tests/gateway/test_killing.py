@@ -9,7 +9,11 @@ import pytest
 
 from tallygate.core.ledger import entry as e
 from tests.gateway.processes import Gateway, Installation, installed, served
+from tests.gateway.test_crowds import balance, pay_in, plan
 from tests.relay.world import charged, until
+from tests.storm.aims import Aim
+from tests.storm.calls import make_call
+from tests.storm.world import World
 
 
 async def available(gateway: Gateway, installation: Installation) -> int:
@@ -77,3 +81,25 @@ async def test_kills_at_random_moments_never_lose_a_charge(tmp_path: Path) -> No
             assert await available(gateway, installation) == 5 * 10**12 - sum(
                 map(charged, installation.entries(*e.ENDINGS))
             )
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(("stage", "ending"), [("before", e.EXPIRE), ("written", e.EXPIRE), ("durable", e.SETTLE)])
+async def test_a_charge_is_there_once_it_is_durable(tmp_path: Path, stage: str, ending: str, stream: bool) -> None:
+    """Killed around the commit of a charge, before the last byte, a gateway has charged once, or not at all."""
+    async with World(tmp_path) as world:
+        gateway = await world.start(accounts=1, aim=Aim(f"settle {stage}"))
+        (key,) = world.keys
+        await pay_in(gateway, key, 10**9)
+        told = await make_call(gateway.port, key.secret, plan(stream=stream))
+        assert told.ending in {"connection lost", "no answer"}
+        assert told.picousd is None
+        assert await gateway.program.wait() == -signal.SIGKILL
+
+        for _ in range(2):
+            await world.stop(await world.start())
+            books = await world.proven_books()
+            (ended,) = (entry for entry in books.entries if entry.kind in e.ENDINGS)
+            assert ended.kind == ending
+            assert (charged(ended) > 0) == (ending == e.SETTLE)
+            assert balance(books, key) == (10**9 - charged(ended), 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 import apsw
@@ -32,6 +33,9 @@ STAGES: Final = (BEFORE, WRITTEN, DURABLE)
 COMMIT_TORN: Final = "commit torn"
 COMMIT_UNSYNCED: Final = "commit unsynced"
 CHECKPOINT_TORN: Final = "checkpoint torn"
+SYNC_FAILS: Final = "sync fails"
+"""No kill: from when a file named `broken` is in the working folder on, no sync succeeds, as on a dying disk."""
+BROKEN: Final = "broken"
 FILE_POINTS: Final = (COMMIT_TORN, COMMIT_UNSYNCED, CHECKPOINT_TORN)
 """Within a commit: a write to the log is cut in half; all of it is written, none is synced. And within a checkpoint,
 which copies the log into the database: a page of it is cut in half."""
@@ -50,7 +54,7 @@ class Aim(NamedTuple):
 
     def take(self) -> None:
         """Put this aim into the program that is about to run in this process."""
-        if self.point in FILE_POINTS:
+        if self.point in (*FILE_POINTS, SYNC_FAILS):
             AimedFiles.files = AimedFiles(self, apsw.vfs_names()[0])
             apsw.set_default_vfs(AimedFiles.name)
         else:
@@ -98,6 +102,7 @@ class AimedFiles(apsw.VFS):
     def __init__(self, aim: Aim, system: str) -> None:
         super().__init__(self.name, system)
         self.system = system
+        self.folder = Path.cwd()
         self.aim = aim
         self.passed = 0
 
@@ -130,7 +135,9 @@ class AimedFile(apsw.VFSFile):
         super().xWrite(data, offset)
 
     def xSync(self, flags: int) -> None:  # noqa: N802
-        """Sync, or die before."""
+        """Sync, or die before, or fail."""
+        if self._files.aim.point == SYNC_FAILS and (self._files.folder / BROKEN).exists():
+            raise apsw.IOError("the disk is broken")
         if self._is_log and self._files.passes(COMMIT_UNSYNCED):
             die()
         super().xSync(flags)

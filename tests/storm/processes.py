@@ -108,6 +108,7 @@ def _run(
     os.dup2(os.open(errors, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), 2)
     out.close()
     os.environ.update(environ)
+    os.chdir(errors.parent)
     if aim is not None:
         aim.take()
     sys.exit(cli.main(arguments))

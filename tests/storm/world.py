@@ -232,9 +232,9 @@ class World:
         """Start a gateway."""
         return Gateway(self.run("serve", "--logs", "json", aim=aim))
 
-    async def start(self, *, accounts: int = 0) -> Gateway:
+    async def start(self, *, accounts: int = 0, aim: Aim | None = None) -> Gateway:
         """Start a gateway and wait until it is ready; open accounts with a key each."""
-        gateway = self.serve()
+        gateway = self.serve(aim)
         assert await gateway.become_ready(), (self.folder / "serve.log").read_text()
         await self.open_accounts(gateway, accounts)
         return gateway
