@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tallygate.core.ledger.entry import Flag
-from tests.storm.calls import MODEL, Plan, make_call
+from tests.storm.calls import Plan, make_call
 from tests.storm.reconciliation import reconcile
 from tests.storm.witness import Books, charge_of, price
 from tests.storm.world import BEARER, SIGNED, Key, Setting, World, eventually
@@ -21,32 +20,14 @@ if TYPE_CHECKING:
     from tests.storm.calls import Told
     from tests.storm.world import Gateway
 
-QUESTION = {"model": MODEL, "messages": [{"role": "user", "content": "What is a ledger?"}], "max_tokens": 5}
 FRAMES = 7  # as the caller counts: the role, five tokens, and the finish with the usage
 CROWD = 200
 
 
-def plan(*, stream: bool = True, leave_after: int | None = None, **fields: object) -> Plan:
-    """Return a plan with the usual question."""
-    return Plan(json.dumps({**QUESTION, "stream": stream, **fields}).encode(), leave_after)
-
-
-async def pay_in(gateway: Gateway, key: Key, picousd: int) -> None:
-    """Deposit an amount to the pico-dollar."""
-    whole, part = divmod(picousd, 10**12)
-    await gateway.operate("POST", f"accounts/{key.account}/deposits", {"usd": f"{whole}.{part:012d}"})
-
-
-def balance(books: Books, key: Key) -> tuple[int | None, int | None]:
-    """Return what an account's last entry says: available and held."""
-    last = [entry for entry in books.entries if entry.account == key.account][-1]
-    return last.available_after, last.held_after
-
-
 async def find_hold_picousd(world: World, gateway: Gateway, key: Key) -> int:
     """Return what one usual call sets aside."""
-    await pay_in(gateway, key, 10**9)
-    await make_call(gateway.port, key.secret, plan())
+    await gateway.pay_in(key.account, 10**9)
+    await make_call(gateway.port, key.secret, Plan.usual())
     (hold,) = (entry for entry in Books.read(world.store).entries if entry.kind == "hold")
     return sum(amount for _, name, amount in hold.postings if name.endswith("/held"))
 
@@ -54,7 +35,7 @@ async def find_hold_picousd(world: World, gateway: Gateway, key: Key) -> int:
 async def ask_all_at_once(world: World, gateway: Gateway, key: Key, served: int) -> list[Told]:
     """Make all calls while the network answers none before so many are held and all others refused."""
     await world.devnet.order_all("POST", {"fault": "barrier", "count": 10**6, "times": None})
-    waiting = {asyncio.ensure_future(make_call(gateway.port, key.secret, plan())) for _ in range(CROWD)}
+    waiting = {asyncio.ensure_future(make_call(gateway.port, key.secret, Plan.usual())) for _ in range(CROWD)}
     refused: set[asyncio.Task[Told]] = set()
     while len(waiting) > served:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -72,22 +53,22 @@ async def test_a_balance_pays_for_exactly_so_many(tmp_path: Path, spare_picousd:
         one = await find_hold_picousd(world, gateway, tester)
         paid_in = 7 * one + spare_picousd
         served = 7 if spare_picousd == 0 else 6
-        await pay_in(gateway, customer, paid_in)
-        await pay_in(gateway, poor, one - 1)
+        await gateway.pay_in(customer.account, paid_in)
+        await gateway.pay_in(poor.account, one - 1)
         told = await ask_all_at_once(world, gateway, customer, served)
         assert Counter(each.ending for each in told) == {
             "streamed to the end": served,
             "429 balance_held": CROWD - served,
         }
 
-        refused = await asyncio.gather(*(make_call(gateway.port, poor.secret, plan()) for _ in range(CROWD)))
+        refused = await asyncio.gather(*(make_call(gateway.port, poor.secret, Plan.usual()) for _ in range(CROWD)))
         assert {each.ending for each in refused} == {"402 insufficient_balance"}
         await world.stop(gateway)
         books = await world.proven_books()
         charges = [each.picousd for each in told if each.picousd is not None]
         assert len(charges) == served
-        assert balance(books, customer) == (paid_in - sum(charges), 0)
-        assert balance(books, poor) == (one - 1, 0)
+        assert books.balance(customer.account) == (paid_in - sum(charges), 0)
+        assert books.balance(poor.account) == (one - 1, 0)
         assert sum(entry.kind == "hold" for entry in books.entries) == served + 1
         assert min(entry.available_after or 0 for entry in books.entries if entry.account is not None) == 0
 
@@ -98,11 +79,11 @@ async def test_whoever_leaves_pays_what_the_network_bills(tmp_path: Path, upstre
     async with World(tmp_path, Setting(upstreams=(upstream,), pace_ms=0)) as world:
         gateway = await world.start(accounts=1)
         (key,) = world.keys
-        await pay_in(gateway, key, 10**12)
+        await gateway.pay_in(key.account, 10**12)
         told: list[Told] = []
         for _ in range(5):  # as many at a time as one upstream takes
             places = [(stream, leave) for stream in (True, False) for leave in range(-1, FRAMES + 1)]
-            plans = [plan(stream=stream, leave_after=leave) for stream, leave in places]
+            plans = [Plan.usual(stream=stream, leave_after=leave) for stream, leave in places]
             told += await asyncio.gather(
                 *(make_call(gateway.port, key.secret, plans[index % len(plans)]) for index in range(CROWD))
             )
@@ -121,7 +102,7 @@ async def test_whoever_leaves_pays_what_the_network_bills(tmp_path: Path, upstre
         assert len(told) == 1000
         assert sum(bool(entry.flags & Flag.DRAINED) for entry in settled) > 0
         assert {entry.kind for entry in books.entries if entry.inference} <= {"hold", "settle", "void"}
-        assert balance(books, key) == (10**12 - sum(map(charge_of, settled)), 0)
+        assert books.balance(key.account) == (10**12 - sum(map(charge_of, settled)), 0)
 
 
 async def test_whoever_is_cut_pays_for_what_had_come(tmp_path: Path) -> None:
@@ -129,8 +110,8 @@ async def test_whoever_is_cut_pays_for_what_had_come(tmp_path: Path) -> None:
     async with World(tmp_path, Setting(bills_to_end=False)) as world:
         gateway = await world.start(accounts=1)
         (key,) = world.keys
-        await pay_in(gateway, key, 10**12)
-        plans = [plan(leave_after=leave) for leave in range(FRAMES + 1)] * 5
+        await gateway.pay_in(key.account, 10**12)
+        plans = [Plan.usual(leave_after=leave) for leave in range(FRAMES + 1)] * 5
         await asyncio.gather(*(make_call(gateway.port, key.secret, each) for each in plans))
         await eventually(lambda: not Books.read(world.store).open_holds)
         await world.stop(gateway)
@@ -152,12 +133,12 @@ async def test_a_stream_costs_what_the_whole_answer_costs(tmp_path: Path, upstre
     async with World(tmp_path, Setting(upstreams=(upstream,))) as world:
         gateway = await world.start(accounts=1)
         (key,) = world.keys
-        await pay_in(gateway, key, 10**12)
+        await gateway.pay_in(key.account, 10**12)
         for choices in (1, 3):
             ways = [
-                plan(stream=True, n=choices),
-                plan(stream=True, n=choices, stream_options={"include_usage": True}),
-                plan(stream=False, n=choices),
+                Plan.usual(stream=True, n=choices),
+                Plan.usual(stream=True, n=choices, stream_options={"include_usage": True}),
+                Plan.usual(stream=False, n=choices),
             ]
             told = [await make_call(gateway.port, key.secret, way) for way in ways]
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.gateway.test_crowds import balance, pay_in, plan
 from tests.relay.caller import Caller
 from tests.storm.aims import BROKEN, SYNC_FAILS, Aim
-from tests.storm.calls import make_call
+from tests.storm.calls import Plan, make_call
 from tests.storm.witness import Books
 from tests.storm.world import World, eventually
 
@@ -42,7 +41,7 @@ async def send(gateway: Gateway, key: Key, *, stream: bool) -> Caller:
     """Send a usual call."""
     caller = await Caller.open(gateway.port)
     headers = {"authorization": f"Bearer {key.secret}", "content-type": "application/json"}
-    await caller.request("POST", "/v1/chat/completions", headers, plan(stream=stream).body)
+    await caller.request("POST", "/v1/chat/completions", headers, Plan.usual(stream=stream).body)
     return caller
 
 
@@ -61,8 +60,8 @@ async def test_a_failing_disk_charges_nobody(tmp_path: Path, strike: Callable[[W
     async with World(tmp_path) as world:
         gateway = await world.start(accounts=1, aim=Aim(SYNC_FAILS))
         (key,) = world.keys
-        await pay_in(gateway, key, PAID_IN)
-        before = await make_call(gateway.port, key.secret, plan())
+        await gateway.pay_in(key.account, PAID_IN)
+        before = await make_call(gateway.port, key.secret, Plan.usual())
         await world.devnet.order_all("POST", {"fault": "barrier", "count": 10**6, "times": None})
         callers = [await send(gateway, key, stream=stream) for stream in (True, True, False, False)]
         await eventually(lambda: len(Books.read(world.store).open_holds) == len(callers))
@@ -81,11 +80,11 @@ async def test_a_failing_disk_charges_nobody(tmp_path: Path, strike: Callable[[W
         ready = await get(gateway, "/health/ready")
         assert (ready.status, ready.json()["status"]) == (503, "not_ready")
         assert (await get(gateway, "/health/live")).status == 200
-        assert (await make_call(gateway.port, key.secret, plan())).ending == "503 store_unavailable"
+        assert (await make_call(gateway.port, key.secret, Plan.usual())).ending == "503 store_unavailable"
 
         await gateway.program.kill()
         gateway = await world.start()
-        assert (await make_call(gateway.port, key.secret, plan())).ending == "streamed to the end"
+        assert (await make_call(gateway.port, key.secret, Plan.usual())).ending == "streamed to the end"
         await world.stop(gateway)
         books = await world.proven_books()
         ended = [entry.kind for entry in books.entries if entry.kind in ("settle", "void", "expire")]
@@ -94,4 +93,4 @@ async def test_a_failing_disk_charges_nobody(tmp_path: Path, strike: Callable[[W
             assert Counter(ended) == {"expire": len(callers), "settle": 2}
         assert before.picousd is not None
         charged = sum(amount for entry in books.entries for _, name, amount in entry.postings if "income" in name)
-        assert balance(books, key) == (PAID_IN - charged, 0)
+        assert books.balance(key.account) == (PAID_IN - charged, 0)

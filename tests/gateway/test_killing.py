@@ -9,10 +9,9 @@ import pytest
 
 from tallygate.core.ledger import entry as e
 from tests.gateway.processes import Gateway, Installation, installed, served
-from tests.gateway.test_crowds import balance, pay_in, plan
 from tests.relay.world import charged, until
 from tests.storm.aims import Aim
-from tests.storm.calls import make_call
+from tests.storm.calls import Plan, make_call
 from tests.storm.world import World
 
 
@@ -90,8 +89,8 @@ async def test_a_charge_is_there_once_it_is_durable(tmp_path: Path, stage: str, 
     async with World(tmp_path) as world:
         gateway = await world.start(accounts=1, aim=Aim(f"settle {stage}"))
         (key,) = world.keys
-        await pay_in(gateway, key, 10**9)
-        told = await make_call(gateway.port, key.secret, plan(stream=stream))
+        await gateway.pay_in(key.account, 10**9)
+        told = await make_call(gateway.port, key.secret, Plan.usual(stream=stream))
         assert told.ending in {"connection lost", "no answer"}
         assert told.picousd is None
         assert await gateway.program.wait() == -signal.SIGKILL
@@ -102,4 +101,4 @@ async def test_a_charge_is_there_once_it_is_durable(tmp_path: Path, stage: str, 
             (ended,) = (entry for entry in books.entries if entry.kind in e.ENDINGS)
             assert ended.kind == ending
             assert (charged(ended) > 0) == (ending == e.SETTLE)
-            assert balance(books, key) == (10**9 - charged(ended), 0)
+            assert books.balance(key.account) == (10**9 - charged(ended), 0)

@@ -39,6 +39,12 @@ class Plan(NamedTuple):
     leave_after: int | None
 
     @classmethod
+    def usual(cls, *, stream: bool = True, leave_after: int | None = None, **fields: object) -> Plan:
+        """Return a plan with a short question, and with what is given in place of its fields."""
+        question = {"model": MODEL, "messages": [{"role": "user", "content": "What is a ledger?"}], "max_tokens": 5}
+        return cls(json.dumps({**question, "stream": stream, **fields}).encode(), leave_after)
+
+    @classmethod
     def draw(cls, rng: random.Random) -> Plan:
         """Return any plan; a third of all callers leave early."""
         fields: dict[str, object] = {

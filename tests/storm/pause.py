@@ -6,11 +6,10 @@ Whoever takes it for dead and starts another one is refused its store. Continued
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tests.storm.calls import MODEL, Plan, make_call
+from tests.storm.calls import PICOUSD, Plan, make_call
 from tests.storm.reconciliation import reconcile
 from tests.storm.world import let_pass
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from tests.storm.world import World
 
 STREAMS: Final = 20
-PICOUSD: Final = 10**12
 
 
 class Paused(NamedTuple):
@@ -40,7 +38,7 @@ async def pause(world: World, stop_s: float) -> Paused:
     """Stop a gateway amid its streams for so long, try to start another one, let the first go on and end."""
     gateway = await world.start(accounts=1)
     (key,) = world.keys
-    await gateway.operate("POST", f"accounts/{key.account}/deposits", {"usd": "1"})
+    await gateway.pay_in(key.account, PICOUSD)
     seen = 0
     amid = asyncio.Event()
 
@@ -50,12 +48,8 @@ async def pause(world: World, stop_s: float) -> Paused:
         if seen >= 3 * STREAMS:
             amid.set()
 
-    body = json.dumps(
-        {"model": MODEL, "messages": [{"role": "user", "content": "Go on."}], "max_tokens": 40, "stream": True}
-    ).encode()
-    calls = [
-        asyncio.ensure_future(make_call(gateway.port, key.secret, Plan(body, None), count)) for _ in range(STREAMS)
-    ]
+    plan = Plan.usual(max_tokens=40)
+    calls = [asyncio.ensure_future(make_call(gateway.port, key.secret, plan, count)) for _ in range(STREAMS)]
     await amid.wait()
     gateway.program.send(signal.SIGSTOP)
     second = world.serve().program

@@ -179,8 +179,7 @@ class Course:
             account, reference = rng.choice(self._world.keys).account, f"{self._where} {number}"[-60:]
             picousd = rng.randint(200_000, 1_500_000)
             try:
-                fields = {"usd": f"0.{picousd:012d}", "reference": reference}
-                await gateway.operate("POST", f"accounts/{account}/deposits", fields)
+                await gateway.pay_in(account, picousd, reference)
             except OSError:
                 break
             self._witness.hear_deposit(account, reference, picousd)

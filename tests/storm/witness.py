@@ -45,6 +45,11 @@ class Books(NamedTuple):
         holds = (entry for entry in self.entries if entry.kind == "hold")
         return {hold.inference or "": hold for hold in holds if hold.inference not in ended}
 
+    def balance(self, account: str) -> tuple[int | None, int | None]:
+        """Return what an account's last entry says: available and held, in pico-dollars."""
+        last = [entry for entry in self.entries if entry.account == account][-1]
+        return last.available_after, last.held_after
+
 
 class Witness:
     """Hears what callers and the operator are told, and compares it with the books.

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httptools
 
 from tallygate.core.signing import SigningKey
-from tests.storm.calls import MODEL
+from tests.storm.calls import MODEL, PICOUSD
 from tests.storm.processes import WAIT_S, Program
 from tests.storm.witness import Books
 
@@ -185,6 +185,12 @@ class Gateway:
     async def operate(self, method: str, path: str, fields: dict[str, Any] | None = None) -> Any:
         """Call the operator's API."""
         return await ask(self._admin_port, method, f"/admin/v1/{path}", fields, key=ADMIN_KEY)
+
+    async def pay_in(self, account: str, picousd: int, reference: str | None = None) -> None:
+        """Deposit an amount to the pico-dollar."""
+        whole, part = divmod(picousd, PICOUSD)
+        fields = {"usd": f"{whole}.{part:012d}", **({} if reference is None else {"reference": reference})}
+        await self.operate("POST", f"accounts/{account}/deposits", fields)
 
 
 class World:
