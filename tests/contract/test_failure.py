@@ -150,6 +150,26 @@ async def test_owner_that_was_presumed_dead_cannot_settle(machine: Machine) -> N
     assert (await successor.audit()).problems == []
 
 
+@pytest.mark.parametrize("act", ["settle", "void", "hold"])
+async def test_owner_that_comes_back_cannot_change_what_its_successor_did(machine: Machine, act: str) -> None:
+    """A successor expires its holds and serves on; what the earlier owner then tries is refused, without a trace."""
+    ledger = await machine.start()
+    account = await fund(ledger)
+    hold = await ledger.hold(request("chatcmpl-1", account))
+    successor = await machine.succeed()
+    assert len(await successor.expire_orphans(lambda _: RATE, charge_prompt=False)) == 1
+    await serve(successor, account, "chatcmpl-2")
+    with pytest.raises(StoreUnavailableError, match="FencedError"):
+        await ACTS[act](ledger, account, hold)
+    assert (ledger.ready, successor.ready) == (False, True)
+
+    await serve(successor, account, "chatcmpl-3")
+    assert find_balance(successor, account.id) == (USD - 2 * CHARGE, 0)
+    report = await successor.audit()
+    assert (report.problems, report.open_holds) == ([], 0)
+    assert [report.kinds[kind] for kind in ("hold", "settle", "void", "expire")] == [3, 2, 0, 1]
+
+
 # --- the store itself, without the ledger's own rules before it -----------------------------------------------------
 
 

@@ -72,6 +72,9 @@ class Store(Protocol):
     def fence(self) -> None:
         """Begin a later epoch behind the back of whoever has the store open."""
 
+    def forget_owner(self) -> None:
+        """Let the store be opened again, though whoever has it is alive."""
+
 
 class MemoryStore:
     """A disk in memory."""
@@ -86,6 +89,9 @@ class MemoryStore:
     def fence(self) -> None:
         """Open it a second time."""
         MemoryJournal(self.disk).open()
+
+    def forget_owner(self) -> None:
+        """Do nothing: this disk keeps nobody out."""
 
 
 class SqliteStore:
@@ -103,6 +109,10 @@ class SqliteStore:
         db = apsw.Connection(str(self.path))
         db.execute("UPDATE installation SET epoch = epoch + 1")
         db.close()
+
+    def forget_owner(self) -> None:
+        """Do what an operator might who takes a stopped process for dead: remove its lock."""
+        self.path.with_name(f"{self.path.name}.lock").unlink()
 
 
 class Flaky:
@@ -206,6 +216,11 @@ class Machine:
         """Close what is open and open it again."""
         await self.stop()
         return await self.start(wait=wait)
+
+    async def succeed(self) -> EmbeddedLedger:
+        """Open it again beside what is open, which is taken for dead."""
+        self.store.forget_owner()
+        return await self.start()
 
     async def now_and_restarted(self, ledger: EmbeddedLedger) -> AsyncIterator[EmbeddedLedger]:
         """Give a ledger, and then the one that a restart finds in its place."""
