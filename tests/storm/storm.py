@@ -12,6 +12,7 @@ import random
 import shutil
 import signal
 import tempfile
+import traceback
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -77,18 +78,21 @@ async def _run_world(orders: Orders, number: int, rounds: int) -> Figures:
     seed = f"{orders.seed}/{number}"
     rng = random.Random(seed)
     setting = Setting(after_crash=rng.choice(("void", "void", "charge_prompt")))
-    async with World(folder, setting) as world:
-        course = Course(world, orders, seed)
-        for index in range(rounds):
-            position = number * ROUNDS_PER_WORLD + index
-            point = orders.points[position % len(orders.points)] if orders.points else rng.choice(POINTS)
-            await course.round(index, point)
-        await course.finish()
+    course = Course(World(folder, setting), orders, seed)
+    first = number * ROUNDS_PER_WORLD
+    try:
+        await course.run([_choose(orders, position, rng) for position in range(first, first + rounds)])
+    except Exception:  # noqa: BLE001  (a storm that fails in one world goes on in the others, and says so)
+        course.note(f"the storm itself failed: {traceback.format_exc()}")
     if course.figures.violations:
-        course.figures.violations.append(f"the world of seed {seed} is kept in {folder}")
+        course.note(f"the world is kept in {folder}")
     else:
         shutil.rmtree(folder)
     return course.figures
+
+
+def _choose(orders: Orders, position: int, rng: random.Random) -> str:
+    return orders.points[position % len(orders.points)] if orders.points else rng.choice(POINTS)
 
 
 class Course:
@@ -103,7 +107,14 @@ class Course:
         self._where = "before the first round"
         self._books_before = Books([], [])
 
-    async def round(self, index: int, point: str) -> None:
+    async def run(self, points: Sequence[str]) -> None:
+        """Kill one gateway after the other, each at its point."""
+        async with self._world:
+            for index, point in enumerate(points):
+                await self._round(index, point)
+            await self._finish()
+
+    async def _round(self, index: int, point: str) -> None:
         """Start, call, kill, check."""
         rng = random.Random(f"{self._seed}/{index}")
         kill = Kill.draw(rng, point)
@@ -120,21 +131,21 @@ class Course:
             self.figures.kills[point] += 1
         await self._check()
 
-    async def finish(self) -> None:
+    async def _finish(self) -> None:
         """Start once more, end in good order, and compare the ngonka book with the chain."""
         self._where = f"seed {self._seed}, after the last round"
         await self._world.devnet.order_all("DELETE")
         gateway = self._world.serve()
         if not await self._start(gateway):
-            self._note("the gateway did not start")
+            self.note("the gateway did not start")
             return
         gateway.program.send(signal.SIGTERM)
         if (code := await gateway.program.wait()) != 0:
-            self._note(f"a gateway that was told to stop ended with {code}")
+            self.note(f"a gateway that was told to stop ended with {code}")
         await self._check()
         books = Books.read(self._world.store)
         if books.open_holds:
-            self._note(f"{len(books.open_holds)} holds are open at the end")
+            self.note(f"{len(books.open_holds)} holds are open at the end")
         self.figures.entries.update(entry.kind for entry in books.entries)
         self.figures.counts["charges that callers were told"] += self._witness.charges_heard
         found = reconcile(books.entries, await self._world.devnet.finished())
@@ -142,21 +153,25 @@ class Course:
         self.figures.counts["ngonka billed by the network"] += found.billed
         self.figures.counts["ngonka booked by us"] += found.booked
         for violation in found.violations:
-            self._note(violation)
+            self.note(violation)
 
     async def _start(self, gateway: Gateway) -> bool:
         """Wait until a gateway is ready and check what its start has ended; return False if it died before."""
         before = self._books_before
         if not await gateway.become_ready():
             if (code := await gateway.program.wait()) != -signal.SIGKILL:
-                self._note(f"a gateway ended with {code} instead of starting")
+                self.note(f"a gateway ended with {code} instead of starting")
             return False
         self.figures.counts["starts"] += 1
         self.figures.counts["holds that a start has ended"] += len(before.open_holds)
         for violation in self._witness.check_start(before, Books.read(self._world.store)):
-            self._note(violation)
+            self.note(violation)
         if not self._world.keys:
-            await self._world.open_accounts(gateway, ACCOUNTS)
+            try:
+                await self._world.open_accounts(gateway, ACCOUNTS)
+            except OSError:  # its aim was so near that it did not even come to the first call
+                await gateway.program.wait()
+                return False
         return True
 
     async def _call_and_kill(self, gateway: Gateway, kill: Kill, rng: random.Random) -> None:
@@ -169,7 +184,7 @@ class Course:
         code = await gateway.program.wait()
         await asyncio.gather(depositing, crowd.end())
         if code != -signal.SIGKILL:
-            self._note(f"a gateway ended with {code} before it was killed")
+            self.note(f"a gateway ended with {code} before it was killed")
         self.figures.kills[kill.point if gateway.killed_itself or kill.aim is None else AT_RANDOM] += 1
         self.figures.endings.update(crowd.endings)
 
@@ -194,11 +209,12 @@ class Course:
         books = self._books_before = Books.read(self._world.store)
         self.figures.counts["proofs"] += 1
         if code != 0 or not report["clean"] or report["open_holds"] != len(books.open_holds):
-            self._note(f"verify ended with {code}: {report}")
+            self.note(f"verify ended with {code}: {report}")
         if Counter(report["kinds"]) != Counter(entry.kind for entry in books.entries):
-            self._note("verify counted other entries than there are")
+            self.note("verify counted other entries than there are")
         for violation in self._witness.check(books):
-            self._note(violation)
+            self.note(violation)
 
-    def _note(self, violation: str) -> None:
+    def note(self, violation: str) -> None:
+        """Take a violation, with where it was found."""
         self.figures.violations.append(f"{self._where}: {violation}")
