@@ -53,7 +53,7 @@ class Reconciliation(NamedTuple):
 
 def reconcile(entries: Sequence[Entry], inferences: Sequence[dict[str, Any]]) -> Reconciliation:
     """Compare the entries of a store with all inferences of a chain, which have finished."""
-    billed = {_normalise(inference["id"]): inference["cost"] for inference in inferences}
+    billed = {_normalise(one.get("request_id") or one["id"]): one["cost"] for one in inferences}
     ours = list(_find_sendings(entries))
     differences: Counter[str] = Counter()
     violations = []
@@ -102,6 +102,6 @@ def _name_cause(entry: Entry) -> str:
 
 
 def _normalise(identity: str) -> str:
-    """Return one spelling for both sides: the Bearer gateway names an answer and its inference by one number."""
+    """Return one spelling for both sides: a devnet that does not tell request ids names them by its own numbers."""
     found = _BEARER_ID.fullmatch(identity) or _BEARER_REFERENCE.fullmatch(identity)
     return f"bearer {int(found[1], 16)}" if found else identity
