@@ -7,6 +7,7 @@ import json
 import random
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -38,7 +39,10 @@ def main() -> int:
         sys.stderr.write(f"{line}\n")
 
     tell(f"{orders.rounds} kills, {orders.callers} callers, seed {seed}")
+    begun_s = time.monotonic()
     figures = uvloop.run(run_storm(orders, tell))
+    lasted_s = time.monotonic() - begun_s
+    tell(f"{lasted_s:.0f} s, {lasted_s / orders.rounds:.2f} s for each kill")
     sys.stdout.write((json.dumps(figures.as_json()) if chosen.json else "\n".join(figures.lines())) + "\n")
     return 1 if figures.violations else 0
 

@@ -77,7 +77,10 @@ async def _run_world(orders: Orders, number: int, rounds: int) -> Figures:
     folder = Path(tempfile.mkdtemp(prefix="tallygate-storm-"))
     seed = f"{orders.seed}/{number}"
     rng = random.Random(seed)
-    setting = Setting(after_crash=rng.choice(("void", "void", "charge_prompt")))
+    setting = Setting(
+        after_crash=rng.choice(("void", "void", "charge_prompt")),
+        hold_durability=rng.choice(("wait", "wait", "wait", "async")),
+    )
     course = Course(World(folder, setting), orders, seed)
     first = number * ROUNDS_PER_WORLD
     try:
@@ -103,7 +106,10 @@ class Course:
         self._world = world
         self._orders = orders
         self._seed = seed
-        self._witness = Witness(charge_prompt=world.setting.after_crash == "charge_prompt")
+        setting = world.setting
+        self._holds_wait = setting.hold_durability == "wait"
+        self._witness = Witness(charge_prompt=setting.after_crash == "charge_prompt", holds_wait=self._holds_wait)
+        self._unanswered: list[tuple[str, str, int]] = []
         self._where = "before the first round"
         self._books_before = Books([], [])
 
@@ -148,7 +154,9 @@ class Course:
             self.note(f"{len(books.open_holds)} holds are open at the end")
         self.figures.entries.update(entry.kind for entry in books.entries)
         self.figures.counts["charges that callers were told"] += self._witness.charges_heard
-        found = reconcile(books.entries, await self._world.devnet.finished())
+        found = reconcile(books.entries, await self._world.devnet.finished(), holds_wait=self._holds_wait)
+        self.figures.counts[f"worlds with after_crash = {self._world.setting.after_crash}"] += 1
+        self.figures.counts[f"worlds with hold_durability = {self._world.setting.hold_durability}"] += 1
         self.figures.network.update(found.differences)
         self.figures.counts["ngonka billed by the network"] += found.billed
         self.figures.counts["ngonka booked by us"] += found.booked
@@ -189,13 +197,18 @@ class Course:
         self.figures.endings.update(crowd.endings)
 
     async def _deposit(self, gateway: Gateway, crowd: Crowd, rng: random.Random) -> None:
-        """Pay in, each time under a reference of its own, until the gateway is gone."""
+        """Pay in, each time under a reference of its own, until the gateway is gone; ask again what it left open."""
         for number in range(DEPOSITS_MAX):
-            account, reference = rng.choice(self._world.keys).account, f"{self._where} {number}"[-60:]
-            picousd = rng.randint(200_000, 1_500_000)
+            if self._unanswered:
+                account, reference, picousd = self._unanswered.pop()
+                self.figures.counts["deposits asked for again"] += 1
+            else:
+                account, reference = rng.choice(self._world.keys).account, f"{self._where} {number}"[-60:]
+                picousd = rng.randint(200_000, 1_500_000)
             try:
                 await gateway.pay_in(account, picousd, reference)
             except OSError:
+                self._unanswered.append((account, reference, picousd))
                 break
             self._witness.hear_deposit(account, reference, picousd)
             crowd.pay_in(more=True)

@@ -44,3 +44,11 @@ def test_what_a_kill_cut_off_must_fit_under_what_was_booked_for_it() -> None:
     assert reconcile([expired], [inference("sig-1", 300)]).violations == []
     assert reconcile([expired], [inference("sig-1", 301)]).violations != []
     assert reconcile([], [inference("sig-1", 1)]).violations != []
+
+
+def test_where_holds_do_not_wait_a_kill_may_lose_some_that_were_billed() -> None:
+    """With `async` holds, what the network billed beyond our book is shown, not a violation."""
+    found = reconcile([entry("expire", None, 300)], [inference("sig-1", 301)], holds_wait=False)
+
+    assert found.violations == []
+    assert sum(found.differences.values()) == 1

@@ -127,6 +127,16 @@ def test_a_caller_who_was_told_otherwise_is_heard(told: Told, complaint: str) ->
     assert any(complaint in violation for violation in witness.check(make_books()))
 
 
+def test_where_holds_do_not_wait_a_call_may_be_told_that_is_lost() -> None:
+    """With `async` holds a kill may lose a hold that its caller was told the id of; a charge is never lost."""
+    witness = Witness(charge_prompt=False, holds_wait=False)
+    witness.hear(Told("connection lost", "chatcmpl-9"))
+    assert witness.check(make_books()) == []
+
+    witness.hear(Told("whole answer", "chatcmpl-9", CHARGE))
+    assert len(witness.check(make_books())) == 1
+
+
 def test_what_was_there_must_stay() -> None:
     """An entry that was seen once may neither go nor change."""
     witness, books = make_witness(), make_books()

@@ -56,10 +56,12 @@ class Witness:
 
     Args:
         charge_prompt: Whether a crash charges for the prompt (`after_crash`).
+        holds_wait: Whether a hold is durable before its call is sent (`hold_durability`); else a crash can lose it.
     """
 
-    def __init__(self, *, charge_prompt: bool) -> None:
+    def __init__(self, *, charge_prompt: bool, holds_wait: bool = True) -> None:
         self._charge_prompt = charge_prompt
+        self._holds_wait = holds_wait
         self._charges: dict[str, int] = {}
         self._named: set[str] = set()
         self._deposits: dict[tuple[str, str], int] = {}
@@ -123,7 +125,8 @@ class Witness:
             if settled[inference] != [picousd]:
                 yield f"a caller was charged {picousd} for {inference}, the books say {settled[inference]}"
         held = {entry.inference for entry in books.entries if entry.kind == "hold"}
-        yield from (f"{inference} was told to a caller and never held" for inference in self._named - held)
+        if self._holds_wait:
+            yield from (f"{inference} was told to a caller and never held" for inference in self._named - held)
         booked = Counter((entry.account, entry.reference) for entry in books.entries if entry.kind == "deposit")
         yield from (f"deposit {key} is booked {count} times" for key, count in booked.items() if count > 1 and key[1])
         amounts = {

@@ -40,6 +40,7 @@ key_env = "STORM_ADMIN_KEY"
 [store]
 url = "sqlite:data/tallygate.db"
 after_crash = "{after_crash}"
+hold_durability = "{hold_durability}"
 
 [models."{model}"]
 input_usd_per_1m = "0.000353"
@@ -72,12 +73,14 @@ class Setting(NamedTuple):
 
     Attributes:
         after_crash: What a crash charges: `void` or `charge_prompt`.
+        hold_durability: Whether a call is sent only when its hold is durable: `wait` or `async`.
         upstreams: The ways to the network; calls are spread over both.
         bills_to_end: Whether the gateway is told that the network bills all of an answer, which devnet does.
         pace_ms: Of devnet, between two tokens.
     """
 
     after_crash: str = "void"
+    hold_durability: str = "wait"
     upstreams: Sequence[str] = (SIGNED, BEARER)
     bills_to_end: bool = True
     pace_ms: int = 1
@@ -209,6 +212,7 @@ class World:
         nodes = ", ".join(f'{{ url = "{url}", address = "{address}" }}' for url, address in self.devnet.nodes)
         text = "".join((CONFIG, *self.setting.upstreams)).format(
             after_crash=self.setting.after_crash,
+            hold_durability=self.setting.hold_durability,
             bills_to_end=str(self.setting.bills_to_end).lower(),
             bearer_url=self.devnet.bearer_url,
             nodes=nodes,
