@@ -6,7 +6,6 @@ and is booked at the most that it may have cost. So what is left over on the net
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tallygate.core.ledger.entry import Entry
-
-_BEARER_ID = re.compile(r"devshard-[0-9a-f]+-([0-9a-f]+)")
-_BEARER_REFERENCE = re.compile(r"req-([0-9a-f]+)")
 
 
 class Sending(NamedTuple):
@@ -61,7 +57,8 @@ def reconcile(
         inferences: Of the chain.
         holds_wait: Whether no call is sent before its hold is durable; else a kill loses some that were sent.
     """
-    billed = {_normalise(one.get("request_id") or one["id"]): one["cost"] for one in inferences}
+    # A node knows an inference by our signature, the Bearer gateway by its own id of the request.
+    billed = {one["request_id"] or one["id"]: one["cost"] for one in inferences}
     ours = list(_find_sendings(entries))
     differences: Counter[str] = Counter()
     violations = []
@@ -72,7 +69,7 @@ def reconcile(
             unknown_most += sending.ngonka
             unknown_count += sending.sendings
             continue
-        cost = left.pop(_normalise(sending.reference), 0)
+        cost = left.pop(sending.reference, 0)
         differences[sending.cause] += cost - sending.ngonka
         if sending.cause == "served to the end" and cost != sending.ngonka:
             violations.append(f"{sending.reference}: billed {cost}, booked {sending.ngonka}")
@@ -91,17 +88,20 @@ def reconcile(
 
 
 def _find_sendings(entries: Sequence[Entry]) -> Iterator[Sending]:
+    under_way: Counter[str | None] = Counter()
     for entry in entries:
         ngonka = -sum(amount for _, name, amount in entry.postings if name.endswith("/payable"))
-        if entry.kind == "settle":
+        if entry.kind == "hold" or (entry.kind == "attempt" and entry.completion_tokens is None):
+            under_way[entry.inference] += 1
+        elif entry.kind == "attempt":
+            under_way[entry.inference] -= 1
+            yield Sending("failed, tried elsewhere", entry.upstream_reference, ngonka)
+        elif entry.kind == "settle":
             yield Sending(_name_cause(entry), entry.upstream_reference, ngonka)
         elif entry.kind == "void":
             yield Sending("no usable answer", entry.upstream_reference, ngonka)
-        elif entry.kind == "attempt" and entry.completion_tokens is not None:
-            yield Sending("failed, tried elsewhere", entry.upstream_reference, ngonka)
         elif entry.kind == "expire":
-            # How many were open is not written in one number; each of them can have been billed once.
-            yield Sending("cut off by a kill", None, ngonka, sendings=8)
+            yield Sending("cut off by a kill", None, ngonka, under_way[entry.inference])
 
 
 def _name_cause(entry: Entry) -> str:
@@ -111,9 +111,3 @@ def _name_cause(entry: Entry) -> str:
     if flags & Flag.ESTIMATED:
         return "no usage that can be true: our count"
     return "served to the end"
-
-
-def _normalise(identity: str) -> str:
-    """Return one spelling for both sides: a devnet that does not tell request ids names them by its own numbers."""
-    found = _BEARER_ID.fullmatch(identity) or _BEARER_REFERENCE.fullmatch(identity)
-    return f"bearer {int(found[1], 16)}" if found else identity

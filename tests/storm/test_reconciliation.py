@@ -14,15 +14,15 @@ def entry(kind: str, reference: str | None, ngonka: int, **fields: Any) -> Entry
     return Entry(1, kind, bytes(16), 0, bytes(16), 1, upstream_reference=reference, postings=postings, **fields)
 
 
-def inference(identity: str, cost: int) -> dict[str, Any]:
+def inference(identity: str, cost: int, request_id: str | None = None) -> dict[str, Any]:
     """Return what the chain knows of an inference."""
-    return {"id": identity, "cost": cost}
+    return {"id": identity, "cost": cost, "request_id": request_id}
 
 
 def test_two_books_that_agree_differ_by_nothing() -> None:
-    """Sendings are found by their reference, those of the Bearer gateway by its number."""
+    """Sendings are found by their reference, those of the Bearer gateway by its id of the request."""
     entries = [entry("settle", "sig-1", 25), entry("settle", "req-0000001a", 30), entry("void", "sig-2", 0)]
-    found = reconcile(entries, [inference("sig-1", 25), inference("devshard-ab12-001a", 30)])
+    found = reconcile(entries, [inference("sig-1", 25), inference("devshard-ab12-0019", 30, "req-0000001a")])
 
     assert (found.billed, found.booked, found.violations) == (55, 55, [])
     assert set(found.differences.values()) == {0}
@@ -40,9 +40,10 @@ def test_a_bill_that_differs_is_told_by_its_cause() -> None:
 
 def test_what_a_kill_cut_off_must_fit_under_what_was_booked_for_it() -> None:
     """A bill without a name of ours is explained by an expiry that was booked for as much, and by nothing else."""
-    expired = entry("expire", None, 300)
-    assert reconcile([expired], [inference("sig-1", 300)]).violations == []
-    assert reconcile([expired], [inference("sig-1", 301)]).violations != []
+    crashed = [entry("hold", None, 0), entry("expire", None, 300)]
+    assert reconcile(crashed, [inference("sig-1", 300)]).violations == []
+    assert reconcile(crashed, [inference("sig-1", 301)]).violations != []
+    assert reconcile(crashed, [inference("sig-1", 1), inference("sig-2", 1)]).violations != []
     assert reconcile([], [inference("sig-1", 1)]).violations != []
 
 

@@ -23,7 +23,7 @@ POINTS = (
 async def test_no_kill_breaks_the_books() -> None:
     """Killed at each of these points amid a crowd, gateways lose nothing, double nothing, and end every hold."""
     worlds: list[str] = []
-    figures = await run_storm(Orders(len(POINTS), seed=1, callers=40, points=POINTS), worlds.append)
+    figures = await run_storm(Orders(len(POINTS), seed=4, callers=40, points=POINTS), worlds.append)
 
     assert figures.violations == []
     assert figures.kills.total() == len(POINTS)
