@@ -7,11 +7,13 @@ Python takes to read our modules is spared, since a storm starts two processes f
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import multiprocessing
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from multiprocessing import forkserver
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from tallygate import cli
 
@@ -22,8 +24,11 @@ if TYPE_CHECKING:
 
     from tests.storm.aims import Aim
 
-WAIT_S = 60.0
+WAIT_S: Final = 60.0
 """No wait of the storm lasts longer; reaching it is a failure, never a pace."""
+
+_DIE_WITH_PARENT: Final = 1
+"""PR_SET_PDEATHSIG, in the words of the kernel."""
 
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(["tests.storm.processes", "tests.storm.aims"])
@@ -103,7 +108,10 @@ class Program:
 def _run(
     arguments: tuple[str, ...], environ: Mapping[str, str], out: Connection, errors: Path, aim: Aim | None
 ) -> NoReturn:
-    """Be the program."""
+    """Be the program; and end with the storm, however that ends."""
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    server: Any = vars(forkserver)["_forkserver"]
+    os.close(server._forkserver_alive_fd)  # else our parent would live for as long as we do, and we for as long as it
     os.dup2(out.fileno(), 1)
     os.dup2(os.open(errors, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), 2)
     out.close()
