@@ -43,17 +43,18 @@ from tallygate.secretfile import read_or_make_secret, read_secret
 from tallygate.storage.embedded import EmbeddedLedger
 from tallygate.storage.history import read_sendings
 from tallygate.storage.outbox import Outbox
-from tallygate.storage.replay import audit_file
-from tallygate.storage.sqlite import SqliteJournal, lock_store
+from tallygate.storage.replay import audit_end, audit_file, count_processors
+from tallygate.storage.sqlite import SqliteJournal
 from tallygate.tokenizerfile import FileTokenizer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from tallygate.config import EventsSettings, Settings, StoreSettings, UpstreamSettings
-    from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.reconciliation import Attempt, Reconciliation
+    from tallygate.core.ledger.report import Report
     from tallygate.ports import Upstream
+    from tallygate.storage.replay import Progress
 
 SWEEP_S: Final = 60.0
 """How often holds without an owner are looked for. There should be none: it is a net under defects of ours."""
@@ -153,18 +154,20 @@ def open_books(
     return ledger, pepper
 
 
-def audit_books(store: StoreSettings) -> Report:
-    """Replay a store that nobody is using, from its file as it is, without writing to it.
+def audit_books(store: StoreSettings, *, deep: bool, progress: Progress | None = None) -> Report:
+    """Replay a store from its file as it is, without writing to it, whoever else is using it.
+
+    Args:
+        store: Where it is.
+        deep: Whether all of a long history is replayed, by all processors, or its last part.
+        progress: Is told how far it is.
 
     Raises:
-        StoreLockedError: Another process is using it.
         NotAStoreError: The file is no store of ours, or is damaged beyond reading.
     """
-    lock = lock_store(store.path)
-    try:
-        return audit_file(store.path)
-    finally:
-        lock.release()
+    if not deep:
+        return audit_end(store.path)
+    return audit_file(store.path, processes=count_processors(), progress=progress)
 
 
 async def reconcile_books(settings: Settings, is_wanted: Callable[[Attempt], bool]) -> tuple[Reconciliation, int]:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
     from tallygate.core.idempotency import Claim, Claimed
-    from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.reconciliation import Bill, Unreported
     from tallygate.core.ledger.records import (
         Account,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
         SendingEnd,
         Settlement,
     )
+    from tallygate.core.ledger.report import Report
     from tallygate.core.ledger.statement import Line, Statement
     from tallygate.core.pricing import Sheet, UpstreamRate
     from tallygate.core.usage import Usage

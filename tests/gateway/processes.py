@@ -17,7 +17,7 @@ from tallygate.core.ledger.entry import Entry, decode_entry
 from tallygate.core.signing import SigningKey
 from tallygate.devnet import Devnet, DevnetSettings
 from tallygate.devnet.faults import FaultOrder
-from tallygate.storage.sqlite import audit_file
+from tallygate.storage.replay import audit_file
 from tests.relay.caller import Answer, Caller
 from tests.relay.world import MODEL, WALLET_NGONKA, chat_body, until
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tallygate.core.ledger.audit import Report
+    from tallygate.core.ledger.report import Report
 
 WALLET_HEX = "5e" * 32
 ADMIN_KEY = "an-admin-key-that-nobody-may-see"

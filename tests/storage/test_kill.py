@@ -8,7 +8,7 @@ from pathlib import Path
 
 import apsw
 
-from tallygate.storage.sqlite import audit_file
+from tallygate.storage.replay import audit_file
 from tests.contract.world import RATE, USD, Machine, SqliteStore
 
 ROUNDS = 4

@@ -13,7 +13,8 @@ from tallygate.core.keys import key_digest, mint_api_key
 from tallygate.core.ledger.books import Books
 from tallygate.ports import ApiKey
 from tallygate.storage.journal import KeyRow
-from tallygate.storage.sqlite import NotAStoreError, SqliteJournal, StoreLockedError, audit_file
+from tallygate.storage.replay import audit_file
+from tallygate.storage.sqlite import NotAStoreError, SqliteJournal, StoreLockedError
 from tallygate.storage.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
 from tests.contract.world import FIRST, RATE, USD, WRITER, Machine, SqliteStore, end, fund, request, serve, usage
 

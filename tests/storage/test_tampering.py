@@ -11,7 +11,8 @@ from tallygate.core.ledger.batch import Header, encode_header, header_hash, leaf
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.records import Account
 from tallygate.storage.embedded import EmbeddedLedger
-from tallygate.storage.sqlite import NotAStoreError, audit_file
+from tallygate.storage.replay import audit_file
+from tallygate.storage.sqlite import NotAStoreError
 from tests.contract.world import (
     RATE,
     SECOND,

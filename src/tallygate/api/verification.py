@@ -5,59 +5,144 @@ Amounts are exact strings; nothing here checks anything.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tallygate.core.ledger import entry as e
+from tallygate.core.ledger import rules
+from tallygate.core.ledger.problems import P1, P2, P3, P4, P5, P6, P7, PROMISES
 from tallygate.core.money import format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tallygate.core.ledger.audit import Report
+    from tallygate.core.ledger.figures import Loss
+    from tallygate.core.ledger.report import Report
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def describe_report(report: Report) -> dict[str, Any]:
-    """Return an audit's report as JSON: figures as exact strings, problems in words."""
-    sums: dict[str, int] = {}
-    for (book, name), amount in report.totals.items():
-        kind = _class_of(name)
-        sums[f"{book} {kind}"] = sums.get(f"{book} {kind}", 0) + amount
-    usd = {
-        name: format_usd(sums.get(f"{e.USD} {name}", 0)) for name in ("available", "held", e.INCOME_BASE, e.INCOME_FEE)
-    }
+    """Return an audit's report as JSON: promise by promise, figures as exact strings, problems in words."""
+    totals = report.figures.totals
     return {
         "clean": report.clean,
+        "replayed": "all" if report.is_whole else "end",
         "batches": report.batches,
         "entries": report.entries,
         "kinds": dict(sorted(report.kinds.items())),
         "accounts": report.accounts,
         "open_holds": report.open_holds,
         "usd": {
-            "deposits": format_usd(-sums.get(f"{e.USD} {e.WORLD}", 0)),
-            "corrections": format_usd(-sums.get(f"{e.USD} {e.CORRECTIONS}", 0)),
-            **usd,
+            "deposits": format_usd(-totals[rules.WORLD]),
+            "corrections": format_usd(-totals[rules.CORRECTIONS]),
+            "available": format_usd(totals[rules.AVAILABLE]),
+            "held": format_usd(totals[rules.HELD]),
+            e.INCOME_BASE: format_usd(totals[rules.BASE]),
+            e.INCOME_FEE: format_usd(totals[rules.FEE]),
         },
         "ngonka": {
-            "billed": str(-sums.get(f"{e.NGONKA} payable", 0)),
-            e.COST_PAID: str(sums.get(f"{e.NGONKA} {e.COST_PAID}", 0)),
-            e.COST_UNPAID: str(sums.get(f"{e.NGONKA} {e.COST_UNPAID}", 0)),
+            "billed": str(-totals[rules.PAYABLE]),
+            e.COST_PAID: str(totals[rules.PAID]),
+            e.COST_UNPAID: str(totals[rules.UNPAID]),
         },
-        "overrun": _by_model(report.overrun_picousd, report.overrun_ngonka),
-        "crash_loss": _by_model(report.lost_picousd, report.lost_ngonka),
+        "overrun": _describe_losses(report.figures.overrun, "cause"),
+        "crash_loss": _describe_losses(report.figures.expired, "outcome"),
+        "promises": {
+            promise: {"name": name, "kept": not report.broken[promise], "problems": report.broken[promise], **figures}
+            for (promise, name), figures in zip(PROMISES.items(), _describe_promises(report).values(), strict=True)
+        },
         "problem_count": report.problem_count,
         "problems": report.problems,
     }
 
 
-def _by_model(picousd: Mapping[str, int], ngonka: Mapping[str, int]) -> dict[str, dict[str, str]]:
-    """Return what the operator bears, by model: at list price, and what the network may have billed for it."""
+def _describe_promises(report: Report) -> dict[str, dict[str, Any]]:
+    """Return the figures of each promise."""
+    figures, kinds = report.figures, report.kinds
+    endings = sum(kinds[kind] for kind in e.ENDINGS)
+    lowest = {kind: None if amount is None else format_usd(amount) for kind, amount in _lowest(report).items()}
+    books = {
+        book: str(sum(amount for place, amount in figures.totals.items() if place.startswith(f"{book} ")))
+        for book in (e.USD, e.NGONKA)
+    }
     return {
-        model: {"usd": format_usd(amount), "ngonka": str(ngonka.get(model, 0))}
-        for model, amount in sorted(picousd.items())
-        if amount or ngonka.get(model)
+        P1: {
+            "holds": kinds[e.HOLD],
+            "charges": figures.charged,
+            "lowest_available_after_a_hold_usd": lowest[e.HOLD],
+            "lowest_available_after_a_correction_usd": lowest[e.CORRECTION],
+            "overrun_inferences": _count(figures.overrun),
+            "overrun_usd": format_usd(sum(loss.picousd for loss in figures.overrun.values())),
+        },
+        P2: {"entries_balanced": report.entries, "sums": books},
+        P3: {
+            "expired": kinds[e.EXPIRE],
+            "expired_by_outcome": _by_outcome(figures.expired),
+            "lost_usd": format_usd(sum(loss.picousd for loss in figures.expired.values())),
+            "open_holds": report.open_holds,
+            "starts": {writer.hex(): tip.starts for writer, tip in sorted(report.tips.items())},
+        },
+        P4: {
+            "inferences": kinds[e.HOLD],
+            "endings": endings,
+            "references": report.references,
+            "epochs": {writer.hex(): tip.epoch for writer, tip in sorted(report.tips.items())},
+        },
+        P5: {
+            "batches_chained": report.batches,
+            "anchors": None,  # none are kept yet: a tail that was cut off cleanly, its state with it, is not noticed
+            "heads": {
+                writer.hex(): {"sequence": tip.sequence, "head": tip.head.hex()}
+                for writer, tip in sorted(report.tips.items())
+            },
+        },
+        P6: {"charges_recomputed": figures.charged, "largest_charge_usd": format_usd(figures.charge_max)},
+        P7: {"sendings": sum(sent.sendings for sent in figures.sent.values()), "billed": _describe_sent(report)},
     }
 
 
-def _class_of(ledger_account: str) -> str:
-    """Return the kind of a ledger account: `account/x/held` is `held`, `upstream/y/payable` is `payable`."""
-    return ledger_account.rsplit("/", 1)[1] if ledger_account.startswith(("account/", "upstream/")) else ledger_account
+def _lowest(report: Report) -> dict[str, int | None]:
+    return {kind: report.figures.lowest.get(kind) for kind in (e.HOLD, e.CORRECTION)}
+
+
+def _count(losses: Mapping[tuple[str, str], Loss]) -> int:
+    return sum(loss.count for loss in losses.values())
+
+
+def _by_outcome(losses: Mapping[tuple[str, str], Loss]) -> dict[str, int]:
+    by_outcome: dict[str, int] = {}
+    for (_, outcome), loss in sorted(losses.items()):
+        by_outcome[outcome] = by_outcome.get(outcome, 0) + loss.count
+    return by_outcome
+
+
+def _describe_losses(losses: Mapping[tuple[str, str], Loss], why: str) -> list[dict[str, Any]]:
+    """Return what the operator bears, by model and reason: at list price, and what the network may have billed."""
+    return [
+        {
+            "model": model,
+            why: reason,
+            "inferences": loss.count,
+            "usd": format_usd(loss.picousd),
+            "ngonka": str(loss.ngonka),
+        }
+        for (model, reason), loss in sorted(losses.items())
+    ]
+
+
+def _describe_sent(report: Report) -> list[dict[str, Any]]:
+    """Return what was sent where, by day, with what it was booked at."""
+    return [
+        {
+            "upstream": upstream,
+            "node": node or None,
+            "day": (_EPOCH + timedelta(days=day)).strftime("%Y-%m-%d"),
+            "sendings": sent.sendings,
+            "prompt_tokens": sent.prompt_tokens,
+            "completion_tokens": sent.completion_tokens,
+            "paid_ngonka": str(sent.paid),
+            "unpaid_ngonka": str(sent.unpaid),
+        }
+        for (upstream, node, day), sent in sorted(report.figures.sent.items(), key=lambda item: (item[0][2], *item[0]))
+    ]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tallygate.config import StoreSettings
-    from tallygate.core.ledger.audit import Report
+    from tallygate.core.ledger.report import Report
     from tallygate.storage.placing import Identity
 
 

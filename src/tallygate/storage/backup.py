@@ -21,7 +21,7 @@ from tallygate.storage.wholefile import whole_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tallygate.core.ledger.audit import Report
+    from tallygate.core.ledger.report import Report
     from tallygate.storage.placing import Identity
 
 

@@ -120,7 +120,7 @@ class DamagedBooksError(Exception):
 
 def find_problem(audit: Audit) -> str | None:
     """Return the first thing that an audit has found to be wrong so far."""
-    return None if audit.report.clean else audit.report.problems[0]
+    return audit.problems.listed[0] if audit.problems.count else None
 
 
 def row_of(line: AccountLine | KeyLine) -> Row:

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
     from tallygate.core.idempotency import Claim, Claimed
-    from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.records import Written
+    from tallygate.core.ledger.report import Report
     from tallygate.core.ledger.statement import Line, Statement
     from tallygate.core.pricing import UpstreamRate
     from tallygate.core.usage import Usage

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tallygate.core.errors import FencedError, StoreUnavailableError
 from tallygate.core.idempotency import Claimed
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.audit import Audit, Report
+from tallygate.core.ledger.audit import Audit
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
 from tallygate.core.ledger.records import UnknownAccountError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tallygate.core.ledger.records import Written
+    from tallygate.core.ledger.report import Report
     from tallygate.core.ledger.statement import Stretch
 
 

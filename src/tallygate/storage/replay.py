@@ -1,64 +1,284 @@
 """The proof of a store from its file alone: every batch is fed to the audit, and the tables beside the bytes compared.
 
-Only reads, through a connection of its own, so it disturbs nobody who has the store open.
+Only reads, through connections of its own and in short transactions, so it disturbs nobody who has the store open. A
+long history is cut into spans, which several processes replay at the same time; a span that does not follow from
+those before it is replayed again in its turn, so the report is the same as if all had been read in order.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import gc
+import os
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tallygate.core.ledger.audit import Audit, Report
-from tallygate.core.ledger.batch import MalformedHeaderError, decode_header
+from tallygate.core.ledger.audit import Audit
+from tallygate.core.ledger.entry import MalformedEntryError, decode_entry
+from tallygate.core.ledger.problems import P4, P5
+from tallygate.core.ledger.stretch import Findings, Stretch
 from tallygate.storage.sql import QUERIES
 from tallygate.storage.sqlite_file import entry_row, open_for_reading, reading
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     import apsw
 
+    from tallygate.core.ledger.entry import Entry
+    from tallygate.core.ledger.replay import Replay
+    from tallygate.core.ledger.report import Report
+    from tallygate.core.ledger.stretch import Amounts
 
-def audit_file(path: Path) -> Report:
+    Progress = Callable[[int, int], object]
+    """Is told how many entries are done, of how many."""
+
+SPAN_ENTRIES: Final = 1 << 17
+"""How many entries a process takes at a time: they bound its memory, and how often progress is told."""
+QUICK_ENTRIES: Final = 5_000
+"""So many entries are replayed in a moment: a process of its own would take longer to start."""
+END_ENTRIES: Final = 200_000
+"""The last part of the history that is replayed where not all of it is asked for: some seconds."""
+PROCESSES_MAX: Final = 8
+NICENESS: Final = 10
+"""Beside a running gateway: its calls go first."""
+
+
+_FIRST: Final = (-(2**63), -(2**63))
+_NOWHERE: Final = (2**63 - 1, 2**63 - 1)
+
+
+class Span(NamedTuple):
+    """A part of the history: entries by position, batches by sequence, both ends included."""
+
+    first_position: int
+    last_position: int
+    first_batch: int
+    last_batch: int
+
+
+class State(NamedTuple):
+    """What the store says of itself at one moment, beside the bytes."""
+
+    accounts: dict[str, Amounts]
+    open_holds: set[str]
+    heads: dict[bytes, tuple[int, bytes]]
+    last_position: int
+    last_batch: int
+
+
+class Strays(NamedTuple):
+    """Entries that are in no batch's place: how many, and the batch that the first one names."""
+
+    number: int
+    first_batch: int
+
+
+def audit_file(
+    path: Path, *, processes: int = 1, progress: Progress | None = None, span_entries: int = SPAN_ENTRIES
+) -> Report:
     """Replay a store's books from its file alone, whoever else has it open.
+
+    Args:
+        path: The file.
+        processes: How many may share the work, beside this one.
+        progress: Is told how far the replay is.
+        span_entries: How many entries are taken at a time.
 
     Raises:
         NotAStoreError: The file is no store of ours.
     """
     with reading(path), contextlib.closing(open_for_reading(path)) as db:
-        db.execute("BEGIN")
+        state = _read_state(db)
+        spans = _cut(db, state, span_entries)
         audit = Audit()
-        _take_batches(db, audit)
-        for inference, slot in db.execute(QUERIES["doubled_slots"]):
-            audit.report.add(f"inference {inference}: has more than one {slot}")
-        accounts = {row[0]: (row[3], row[4], row[5]) for row in db.execute(QUERIES["all_accounts"])}
-        open_holds = {row[0] for row in db.execute(QUERIES["all_open_holds"])}
-        heads = {writer: (sequence, head) for writer, sequence, head in db.execute(QUERIES["head"])}
-        return audit.finish(accounts, open_holds, heads)
+        strays: list[Strays] = []
+
+        def tell(span: Span) -> None:
+            if progress is not None:
+                progress(min(span.last_position, state.last_position), state.last_position)
+
+        if processes > 1 and len(spans) > 1:
+            doubled = _replay_together(path, db, audit, spans, strays, processes, tell)
+        else:
+            for span in spans:
+                strays += _feed(db, span, audit)
+                tell(span)
+            doubled = list(db.execute(QUERIES["doubled_slots"]))
+    _tell_strays(strays, audit)
+    for inference, slot in doubled:
+        audit.problems.add(P4, f"inference {inference}: has more than one {slot}")
+    return audit.finish(state.accounts, state.open_holds, state.heads)
 
 
-def _take_batches(db: apsw.Connection, audit: Audit) -> None:
-    """Feed the audit batch by batch, and compare what the tables say beside the bytes."""
-    report = audit.report
-    rows = iter(db.execute(QUERIES["all_entries"]))
+def audit_end(path: Path, *, entries_max: int = END_ENTRIES) -> Report:
+    """Replay the last part of a store's history, and all of it where it is not longer than that.
+
+    What came before is taken at its word; chain, seals, charges and balances of the last entries, and the state that
+    the store keeps, are checked like those of a whole replay.
+
+    Raises:
+        NotAStoreError: The file is no store of ours.
+    """
+    with reading(path), contextlib.closing(open_for_reading(path)) as db:
+        state = _read_state(db)
+        if state.last_position <= entries_max:
+            return audit_file(path)
+        position, batch = next(db.execute(QUERIES["next_batch"], {"after": state.last_position - entries_max}), _FIRST)
+        stretch = Stretch(sheet for at, sheet in _read_sheets(db) if at < position)
+        _tell_strays(list(_feed(db, Span(position, state.last_position, batch, state.last_batch), stretch)), stretch)
+    return stretch.close(state.accounts, state.open_holds, state.heads)
+
+
+def audit_apart(path: Path) -> Report:
+    """Replay a store in a process of its own that gives way to all others, unless it takes a moment only."""
+    with reading(path), contextlib.closing(open_for_reading(path)) as db:
+        state = _read_state(db)
+    if state.last_position <= QUICK_ENTRIES:
+        return audit_file(path)
+    with ProcessPoolExecutor(1, get_context("spawn"), os.nice, (NICENESS,)) as pool:
+        return pool.submit(audit_file, path).result()
+
+
+def count_processors() -> int:
+    """Return how many processes can share a replay here."""
+    return min(len(os.sched_getaffinity(0)), PROCESSES_MAX)
+
+
+def _read_state(db: apsw.Connection) -> State:
+    db.execute("BEGIN")
+    try:
+        ((last_position, last_batch),) = db.execute(QUERIES["ends"])
+        return State(
+            {row[0]: (row[3], row[4], row[5]) for row in db.execute(QUERIES["all_accounts"])},
+            {row[0] for row in db.execute(QUERIES["all_open_holds"])},
+            {writer: (sequence, head) for writer, sequence, head in db.execute(QUERIES["head"])},
+            last_position,
+            last_batch,
+        )
+    finally:
+        db.execute("COMMIT")
+
+
+def _cut(db: apsw.Connection, state: State, span_entries: int) -> list[Span]:
+    """Cut the history where a batch begins, about every so many entries."""
+    spans = []
+    position, batch = _FIRST
+    while True:
+        after = max(position, 0) + span_entries
+        next_position, next_batch = next(db.execute(QUERIES["next_batch"], {"after": after}), _NOWHERE)
+        if next_position > state.last_position or not batch < next_batch <= state.last_batch:
+            spans.append(Span(position, state.last_position, batch, state.last_batch))
+            return spans
+        spans.append(Span(position, next_position - 1, batch, next_batch - 1))
+        position, batch = next_position, next_batch
+
+
+def _tell_strays(strays: Sequence[Strays], replay: Replay) -> None:
+    if strays:
+        number, first = sum(stray.number for stray in strays), strays[0].first_batch
+        replay.problems.add(P5, f"{number} entries are in no batch's place; the first one says batch {first}")
+
+
+def _feed(db: apsw.Connection, span: Span, replay: Replay) -> Iterator[Strays]:
+    """Feed a replay batch by batch, and compare what the tables say beside the bytes; return what is in no batch."""
+    rows = db.execute(QUERIES["entries_of_span"], span[:2])
     row = next(rows, None)
-    strays = []
-    for sequence, header in db.execute(QUERIES["all_batches"]):
+    count, first = 0, 0
+    for sequence, header in db.execute(QUERIES["batches_of_span"], span[2:]):
         batch = []
         while row is not None and row[0] <= sequence:
             if row[0] == sequence:
                 batch.append(row)
             else:
-                strays.append(row[0])
+                count, first = count + 1, first if count else row[0]
             row = next(rows, None)
-        entries = audit.take(header, [columns[1] for columns in batch])
+        entries = replay.take(header, [columns[1] for columns in batch])
         for number, (columns, entry) in enumerate(zip(batch, entries, strict=True)):
             if entry is not None and columns != entry_row(sequence, columns[1], entry):
-                report.add(f"batch {sequence}, entry {number}: the columns beside the entry differ from its bytes")
-        with contextlib.suppress(MalformedHeaderError):  # the audit has told already
-            if decode_header(header).sequence != sequence:
-                report.add(f"batch {sequence}: the store counts it otherwise than its header")
-    if row is not None:
-        strays += [row[0], *(later[0] for later in rows)]
-    if strays:
-        report.add(f"{len(strays)} entries are in no batch's place; the first one says batch {strays[0]}")
+                where = f"batch {sequence}, entry {number}"
+                replay.problems.add(P5, f"{where}: the columns beside the entry differ from its bytes")
+        if replay.sequence not in (sequence, None):
+            replay.problems.add(P5, f"batch {sequence}: the store counts it otherwise than its header")
+    while row is not None:
+        count, first = count + 1, first if count else row[0]
+        row = next(rows, None)
+    if count:
+        yield Strays(count, first)
+
+
+# --- many processes ----------------------------------------------------------------------------------------------
+
+
+class _Reader(NamedTuple):
+    """What a process that helps has open."""
+
+    path: Path
+    db: apsw.Connection
+    sheets: Sequence[tuple[int, Entry]]
+
+
+_reader: _Reader | None = None
+
+
+def _replay_together(
+    path: Path,
+    db: apsw.Connection,
+    audit: Audit,
+    spans: Sequence[Span],
+    strays: list[Strays],
+    processes: int,
+    tell: Callable[[Span], None],
+) -> list[tuple[str, str]]:
+    """Have spans replayed by other processes, and join what they find in order; return the doubled slots."""
+    with ProcessPoolExecutor(processes, get_context("spawn"), _open_reader, (path,)) as pool:
+        doubled = pool.submit(_find_doubled)
+        ahead = iter(spans)
+        waiting: deque[Future[Findings | None]] = deque()
+        for span in spans:
+            while len(waiting) <= 2 * processes and (upcoming := next(ahead, None)) is not None:
+                waiting.append(pool.submit(_replay_span, upcoming))
+            findings = waiting.popleft().result()
+            if findings is None or not audit.join(findings):
+                strays += _feed(db, span, audit)
+            tell(span)
+        return doubled.result()
+
+
+def _open_reader(path: Path) -> None:
+    global _reader  # noqa: PLW0603  (the one way to give a pool's process something to keep)
+    gc.disable()  # a replay makes no cycles, and its many small tuples would have all accounts searched for some
+    with reading(path):
+        db = open_for_reading(path)
+        _reader = _Reader(path, db, list(_read_sheets(db)))
+
+
+def _read_sheets(db: apsw.Connection) -> Iterator[tuple[int, Entry]]:
+    """Return the price sheets by position, as far as the columns and the bytes say that they are ones."""
+    for position, raw in db.execute(QUERIES["sheets_by_position"]):
+        with contextlib.suppress(MalformedEntryError):
+            yield position, decode_entry(raw)
+
+
+def _replay_span(span: Span) -> Findings | None:
+    """Replay a span by itself; None if there is anything in it that does not belong there."""
+    path, db, sheets = _opened()
+    with reading(path):
+        stretch = Stretch(sheet for position, sheet in sheets if position < span.first_position)
+        return None if any(_feed(db, span, stretch)) else stretch.finish()
+
+
+def _find_doubled() -> list[tuple[str, str]]:
+    path, db, _ = _opened()
+    with reading(path):
+        return list(db.execute(QUERIES["doubled_slots"]))
+
+
+def _opened() -> _Reader:
+    if _reader is None:
+        raise RuntimeError("this process has not been given a store")
+    return _reader

@@ -34,7 +34,7 @@ from tallygate.storage.journal import (
     StoredAccount,
     seal,
 )
-from tallygate.storage.replay import audit_file
+from tallygate.storage.replay import audit_apart
 from tallygate.storage.sql import MIGRATIONS, QUERIES, SCHEMA
 from tallygate.storage.sqlite_file import (
     APPLICATION_ID,
@@ -51,10 +51,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from tallygate.core.ledger.audit import Report
     from tallygate.core.ledger.records import Written
+    from tallygate.core.ledger.report import Report
 
-__all__ = ["NotAStoreError", "SqliteJournal", "StoreLockedError", "audit_file"]
+__all__ = ["NotAStoreError", "SqliteJournal", "StoreLockedError"]
 
 _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
@@ -167,7 +167,7 @@ class SqliteJournal:
 
     def audit(self) -> Report:
         """Replay the file as it is now, through a connection that only reads."""
-        return audit_file(self._path)
+        return audit_apart(self._path)
 
     def history(self, account: str) -> AbstractContextManager[tuple[StoredAccount, SqliteHistory]]:
         """Lend an account and its entries as they are now, through a connection that only reads."""

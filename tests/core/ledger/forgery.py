@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.audit import Audit, Report
+from tallygate.core.ledger.audit import Audit
 from tallygate.core.pricing import Price, revised
 from tests.core.ledger.world import (
     FIRST,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tallygate.core.ledger.entry import Entry
+    from tallygate.core.ledger.report import Report
 
 SIZE = 3
 """Entries in a batch: so the place of entry 7 is batch 3, entry 1."""

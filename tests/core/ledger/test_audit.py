@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tallygate.core.ledger.audit import PROBLEMS_MAX, Audit
+from tallygate.core.ledger.audit import Audit
 from tallygate.core.ledger.batch import decode_header, encode_header
+from tallygate.core.ledger.problems import PROBLEMS_MAX
 from tests.core.ledger.forgery import SIZE, make_world
 from tests.core.ledger.world import MODEL, USD, WRITER, World, head_of
 

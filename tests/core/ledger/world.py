@@ -6,7 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.audit import Audit, Report
+from tallygate.core.ledger.audit import Audit
 from tallygate.core.ledger.batch import GENESIS, Header, encode_header, header_hash, leaf_hash, merkle_root
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.records import Account, Deposit, Hold, HoldRequest, Sending, SendingEnd, Settlement, Written
@@ -15,6 +15,8 @@ from tallygate.core.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from tallygate.core.ledger.report import Report
 
 WRITER = bytes(range(16))
 USD = 10**12

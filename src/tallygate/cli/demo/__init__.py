@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import click
 import msgspec
-from rich.console import Console
+from rich.console import Console, Group
 
 from tallygate.cli.demo.call import PaidCall, make_paid_call
 from tallygate.cli.demo.stage import Folder, Ports, start_devnet, start_gateway
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.operator import RemoteOperator, ask, segment
+from tallygate.cli.promises import draw_report
 from tallygate.cli.session import PIPE_COLUMNS, Command, Session
 from tallygate.cli.tables import dollars, pairs
-from tallygate.cli.verify import draw_report
 from tallygate.core.money import parse_usd
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class _Stage:
         report = ask(operator, "POST", "/admin/v1/verify")
         self._draw(_draw_costs(call, account["balance_usd"], after["balance_usd"]))
         self.say("")
-        self._draw(draw_report(report))
+        self._draw(Group(*draw_report(report)))
         wrong = [*call.problems(), *_compare(call, account, after)]
         if not report["clean"]:
             wrong.append("the books do not add up")

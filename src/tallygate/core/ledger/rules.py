@@ -5,85 +5,138 @@ Pure questions about a single entry, asked by the audit. Nothing here knows of o
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from tallygate.core.ledger import entry as e
+from tallygate.core.ledger.problems import P2, Tell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
     from tallygate.core.ledger.entry import Entry
+
+Moves = dict[str, int]
+"""What an entry posts, by place: a book and a ledger account, or `available`, `held`, `payable`, whosever they are."""
+
+AVAILABLE: Final = f"{e.USD} available"
+HELD: Final = f"{e.USD} held"
+WORLD: Final = f"{e.USD} {e.WORLD}"
+CORRECTIONS: Final = f"{e.USD} {e.CORRECTIONS}"
+BASE: Final = f"{e.USD} {e.INCOME_BASE}"
+FEE: Final = f"{e.USD} {e.INCOME_FEE}"
+PAYABLE: Final = f"{e.NGONKA} payable"
+PAID: Final = f"{e.NGONKA} {e.COST_PAID}"
+UNPAID: Final = f"{e.NGONKA} {e.COST_UNPAID}"
 
 WITH_ACCOUNT: Final = frozenset({e.DEPOSIT, e.CORRECTION, e.HOLD, *e.ENDINGS})
 """Kinds that are always about one customer's account."""
 WITHOUT_ACCOUNT: Final = frozenset({e.ATTEMPT, e.SHEET})
 """Kinds that never are; a `note` may be."""
 
-_AVAILABLE, _HELD, _PAYABLE = "available", "held", "payable"
-_OWN: Final = {(e.USD, _AVAILABLE), (e.USD, _HELD)}
-_INCOME: Final = {(e.USD, e.INCOME_BASE), (e.USD, e.INCOME_FEE)}
-_LOST: Final = {(e.NGONKA, e.COST_UNPAID), (e.NGONKA, _PAYABLE)}
-_COST: Final = {(e.NGONKA, e.COST_PAID), *_LOST}
+_UP: Final = (0, e.AMOUNT_MAX + 1)
+_DOWN: Final = (-e.AMOUNT_MAX - 1, 0)
+_BOTH: Final = (-e.AMOUNT_MAX - 1, e.AMOUNT_MAX + 1)
+_LOST: Final = {UNPAID: _UP, PAYABLE: _DOWN}
+_RELEASED: Final = {AVAILABLE: _UP, HELD: _DOWN}
+_CHARGED: Final = {**_RELEASED, BASE: _UP, FEE: _UP, PAID: _UP, **_LOST}
 
-_MAY_MOVE: Final[dict[str, set[tuple[str, str]]]] = {
-    e.DEPOSIT: {(e.USD, _AVAILABLE), (e.USD, e.WORLD)},
-    e.CORRECTION: {(e.USD, _AVAILABLE), (e.USD, e.CORRECTIONS)},
-    e.HOLD: _OWN,
+_MAY_MOVE: Final[Mapping[str, Mapping[str, tuple[int, int]]]] = {
+    e.DEPOSIT: {AVAILABLE: _UP, WORLD: _BOTH},
+    e.CORRECTION: {AVAILABLE: _BOTH, CORRECTIONS: _BOTH},
+    e.HOLD: {AVAILABLE: _BOTH, HELD: _UP},
     e.ATTEMPT: _LOST,
-    e.SETTLE: _OWN | _INCOME | _COST,
-    e.VOID: _OWN | _LOST,
-    e.EXPIRE: _OWN | _INCOME | _COST,
-    e.SHEET: set(),
-    e.NOTE: set(),
+    e.SETTLE: _CHARGED,
+    e.VOID: {**_RELEASED, **_LOST},
+    e.EXPIRE: _CHARGED,
+    e.SHEET: {},
+    e.NOTE: {},
 }
+"""Which places a kind may move, and between which amounts, both ends excluded; zero is never posted."""
 
-_NEVER_NEGATIVE: Final = {(e.DEPOSIT, _AVAILABLE), (e.HOLD, _HELD)} | {
-    (kind, name)
-    for kind in (e.ATTEMPT, *e.ENDINGS)
-    for name in (_AVAILABLE, e.INCOME_BASE, e.INCOME_FEE, e.COST_PAID, e.COST_UNPAID)
+_IN_ORDER: Final = (PAID, UNPAID, PAYABLE, AVAILABLE, HELD, CORRECTIONS, BASE, FEE, WORLD)
+"""The places as their ledger accounts are sorted, whoever is the account and the upstream."""
+
+_RULES: Final[Mapping[str, Mapping[str, tuple[str, int, int, int]]]] = {
+    kind: {place: (place.partition(" ")[0], *limits, _IN_ORDER.index(place)) for place, limits in may.items()}
+    for kind, may in _MAY_MOVE.items()
 }
-_NEVER_POSITIVE: Final = {(kind, name) for kind in (e.ATTEMPT, *e.ENDINGS) for name in (_HELD, _PAYABLE)}
+"""By kind and place: its book, the limits of an amount, and its rank in the order."""
+
+_COMMON: Final = {place.partition(" ")[2]: place for place in (PAID, UNPAID, CORRECTIONS, BASE, FEE, WORLD)}
 
 
-def find_posting_faults(entry: Entry) -> Iterator[str]:
-    """Return what is wrong with the postings of an entry, taken by itself."""
-    if entry.kind in (WITH_ACCOUNT if entry.account is None else WITHOUT_ACCOUNT):
-        yield f"a {entry.kind} {'needs an' if entry.account is None else 'has no'} account"
+def read_moves(entry: Entry, tell: Tell) -> Moves:
+    """Return what an entry moves; tell what is wrong with its postings, taken by itself."""
+    kind, account = entry.kind, entry.account
+    if kind in (WITH_ACCOUNT if account is None else WITHOUT_ACCOUNT):
+        tell(P2, f"a {kind} {'needs an' if account is None else 'has no'} account")
+    place_of = _places_of(account, entry.upstream).get
+    rule_of = _RULES[kind].get
+    moves: Moves = {}
+    usd = ngonka = 0
+    last = -1
+    for book, name, amount in entry.postings:
+        place = place_of(name, "")
+        rule = rule_of(place)
+        # Nearly every posting is as it must be; where one is odd in any way, all are gone through to tell it in words.
+        if rule is None or book != rule[0] or not rule[1] < amount < rule[2] or not amount or rule[3] <= last:
+            return _go_through(entry, tell)
+        last = rule[3]
+        moves[place] = amount
+        if book == "USD":
+            usd += amount
+        else:
+            ngonka += amount
+    return _go_through(entry, tell) if usd or ngonka else moves
+
+
+def _go_through(entry: Entry, tell: Tell) -> Moves:
+    """Return what an entry moves; tell which postings are wrong."""
+    kind = entry.kind
+    places = _places_of(entry.account, entry.upstream)
+    moves: Moves = {}
     sums: dict[str, int] = {}
     for book, name, amount in entry.postings:
+        place = places.get(name, "")
+        if kind == e.EXPIRE and is_payable(name):  # it ends sendings of several upstreams; which ones is not asked here
+            place = PAYABLE
+        if not place.startswith(f"{book} "):
+            place = f"{book} other/{name}"
+        rule = _RULES[kind].get(place)
+        if rule is None:
+            tell(P2, f"a {kind} may not move {book} {name}")
+        elif not 0 < abs(amount) <= e.AMOUNT_MAX:
+            tell(P2, f"posts {amount} to {book} {name}")
+        elif not rule[1] < amount < rule[2]:
+            tell(P2, f"a {kind} may not move {book} {name} that way")
+        moves[place] = moves.get(place, 0) + amount
         sums[book] = sums.get(book, 0) + amount
-        role = _role(entry, name)
-        if (book, role) not in _MAY_MOVE[entry.kind]:
-            yield f"a {entry.kind} may not move {book} {name}"
-        elif (amount < 0 and (entry.kind, role) in _NEVER_NEGATIVE) or (
-            amount > 0 and (entry.kind, role) in _NEVER_POSITIVE
-        ):
-            yield f"a {entry.kind} may not move {book} {name} that way"
-        if not 0 < abs(amount) <= e.AMOUNT_MAX:
-            yield f"posts {amount} to {book} {name}"
     if any(sums.values()):
-        yield f"postings do not sum to zero: {sums}"
-    places = [posting[:2] for posting in entry.postings]
-    if places != sorted(set(places)):
-        yield "postings are not sorted, or name a ledger account twice"
+        tell(P2, f"postings do not sum to zero: {sums}")
+    ledger_accounts = [posting[:2] for posting in entry.postings]
+    if ledger_accounts != sorted(set(ledger_accounts)):
+        tell(P2, "postings are not sorted, or name a ledger account twice")
+    return moves
+
+
+@lru_cache(maxsize=16384)
+def _places_of(account: str | None, upstream: str | None) -> Mapping[str, str]:
+    """Return what the ledger accounts that an entry may name are to it."""
+    own = account or ""
+    return {
+        **_COMMON,
+        e.available_account(own): AVAILABLE,
+        e.held_account(own): HELD,
+        e.payable_account(upstream or ""): PAYABLE,
+    }
+
+
+def is_payable(ledger_account: str) -> bool:
+    """Return whether a ledger account is what some upstream has billed."""
+    return ledger_account.startswith("upstream/") and ledger_account.endswith("/payable")
 
 
 def amount_of(entry: Entry, book: str, ledger_account: str) -> int:
     """Return what an entry posts to a ledger account."""
     return sum(amount for b, name, amount in entry.postings if b == book and name == ledger_account)
-
-
-def _role(entry: Entry, ledger_account: str) -> str:
-    """Return what a ledger account is to an entry: its own `available` or `held`, a `payable` it may bill, or itself.
-
-    An expiry ends sendings of several upstreams; which ones is the replay's to check.
-    """
-    if ledger_account == e.available_account(entry.account or ""):
-        return _AVAILABLE
-    if ledger_account == e.held_account(entry.account or ""):
-        return _HELD
-    if ledger_account == e.payable_account(entry.upstream or "") or (
-        entry.kind == e.EXPIRE and ledger_account.startswith("upstream/") and ledger_account.endswith("/payable")
-    ):
-        return _PAYABLE
-    return ledger_account

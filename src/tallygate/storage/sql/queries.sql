@@ -77,16 +77,35 @@ SELECT e.bytes FROM open_holds AS h JOIN entries AS e ON e.inference = h.inferen
 -- name: all_open_holds
 SELECT inference FROM open_holds;
 
--- name: all_batches
-SELECT sequence, header FROM batches ORDER BY sequence;
+-- name: ends
+SELECT (SELECT IFNULL(MAX(position), 0) FROM entries), (SELECT IFNULL(MAX(sequence), 0) FROM batches);
 
--- name: all_entries
-SELECT batch, bytes, kind, account, account_sequence, inference, slot, reference FROM entries ORDER BY position;
+-- name: next_batch
+-- The first entry of the first batch that begins after a position.
+SELECT position, batch FROM entries
+WHERE position > :after AND batch > (SELECT batch FROM entries WHERE position >= :after ORDER BY position LIMIT 1)
+ORDER BY position LIMIT 1;
+
+-- name: batches_of_span
+SELECT sequence, header FROM batches WHERE sequence BETWEEN ? AND ? ORDER BY sequence;
+
+-- name: entries_of_span
+SELECT batch, bytes, kind, account, account_sequence, inference, slot, reference FROM entries
+WHERE position BETWEEN ? AND ? ORDER BY position;
+
+-- name: sheets_by_position
+SELECT position, bytes FROM entries WHERE kind = 'sheet' ORDER BY position;
 
 -- name: sendings_after
 -- A page of the entries that begin or end sendings, in their order.
 SELECT position, bytes FROM entries
 WHERE position > ? AND kind IN ('hold', 'attempt', 'settle', 'void', 'expire') ORDER BY position LIMIT ?;
+
+-- name: all_batches
+SELECT sequence, header FROM batches ORDER BY sequence;
+
+-- name: all_entries
+SELECT batch, bytes, kind, account, account_sequence, inference, slot, reference FROM entries ORDER BY position;
 
 -- name: doubled_slots
 -- The unique index makes this impossible, unless somebody has dropped it.

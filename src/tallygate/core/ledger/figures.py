@@ -1,0 +1,138 @@
+"""What a replay counts beside finding faults: the figures of the promises. They add up over parts of the history.
+
+Nothing here judges. Amounts are exact integers, however large the sums grow.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping, Sequence
+
+    from tallygate.core.ledger.entry import Entry
+
+DAY_NS: Final = 86_400 * 10**9
+
+PROMPT: Final = "prompt"
+COMPLETION: Final = "completion"
+BOTH: Final = "both"
+"""Why an upstream reported more than a hold: which count is above its bound."""
+
+VOIDED: Final = "voided"
+PROMPT_CHARGED: Final = "prompt charged"
+"""By which rule a hold without an owner ended."""
+
+
+@dataclass(slots=True)
+class Loss:
+    """What no customer paid for: of how many inferences, at list price, and what the network may have billed for it."""
+
+    count: int = 0
+    picousd: int = 0
+    ngonka: int = 0
+
+    def add(self, other: Loss) -> None:
+        """Add another."""
+        self.count += other.count
+        self.picousd += other.picousd
+        self.ngonka += other.ngonka
+
+
+@dataclass(slots=True)
+class Sent:
+    """The sendings that ended at one node on one day, and what their bills came to, in ngonka."""
+
+    sendings: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    paid: int = 0
+    unpaid: int = 0
+
+    def add(self, other: Sent) -> None:
+        """Add others."""
+        self.sendings += other.sendings
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+        self.paid += other.paid
+        self.unpaid += other.unpaid
+
+
+@dataclass(slots=True)
+class Figures:
+    """Counts and sums over a part of the history.
+
+    Attributes:
+        totals: What was posted, by place.
+        lowest: The lowest available balance that a hold, or a correction, has left, in pico-dollars.
+        charged: Inferences with a charge that was computed again.
+        charge_max: The largest charge.
+        overrun: By model and cause: which bound the upstream's report is beyond.
+        expired: By model and outcome, what may have been used when a process died.
+        sent: By upstream, node and day (since 1970, UTC, of the entry that tells the end).
+    """
+
+    batches: int = 0
+    entries: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    totals: Counter[str] = field(default_factory=Counter)
+    lowest: dict[str, int] = field(default_factory=dict)
+    charged: int = 0
+    charge_max: int = 0
+    overrun: dict[tuple[str, str], Loss] = field(default_factory=dict)
+    expired: dict[tuple[str, str], Loss] = field(default_factory=dict)
+    sent: dict[tuple[str, str, int], Sent] = field(default_factory=dict)
+
+    def count_sent(self, entry: Entry, paid: int, unpaid: int) -> None:
+        """Count the sending that an entry ends, and its bill."""
+        key = (entry.upstream or "", entry.node or "", entry.time_ns // DAY_NS)
+        sent = self.sent.get(key)
+        if sent is None:
+            sent = self.sent[key] = Sent()
+        sent.sendings += 1
+        sent.prompt_tokens += entry.prompt_tokens or 0
+        sent.completion_tokens += entry.completion_tokens or 0
+        sent.paid += paid
+        sent.unpaid += unpaid
+
+    def count_expired_sendings(self, ending: Entry, began: Sequence[Entry], paid: int, unpaid: int) -> None:
+        """Count what a crash left under way at one upstream; a bill for several nodes is no node's.
+
+        Nobody knows what tokens these took.
+        """
+        nodes = {entry.node or "" for entry in began}
+        key = (began[0].upstream or "", nodes.pop() if len(nodes) == 1 else "", ending.time_ns // DAY_NS)
+        self.sent.setdefault(key, Sent()).add(Sent(len(began), 0, 0, paid, unpaid))
+
+    def count_overrun(self, hold: Entry, ending: Entry) -> None:
+        """Count what an upstream reported beyond a hold, by what it was that exceeded its bound."""
+        prompt = (ending.prompt_tokens or 0) > (hold.prompt_tokens or 0)
+        completion = (ending.completion_tokens or 0) > (hold.completion_tokens or 0)
+        cause = BOTH if prompt and completion else PROMPT if prompt else COMPLETION
+        _count_loss(self.overrun, (ending.model or "", cause), ending)
+
+    def count_expired(self, ending: Entry, outcome: str) -> None:
+        """Count a hold that ended without an owner."""
+        _count_loss(self.expired, (ending.model or "", outcome), ending)
+
+    def add(self, other: Figures) -> None:
+        """Add the figures of another part of the history."""
+        self.batches += other.batches
+        self.entries += other.entries
+        for mine, theirs in ((self.kinds, other.kinds), (self.totals, other.totals)):
+            mine.update(theirs)
+        for kind, lowest in other.lowest.items():
+            self.lowest[kind] = min(lowest, self.lowest.get(kind, lowest))
+        self.charged += other.charged
+        self.charge_max = max(self.charge_max, other.charge_max)
+        for losses, more in ((self.overrun, other.overrun), (self.expired, other.expired)):
+            for key, loss in more.items():
+                losses.setdefault(key, Loss()).add(loss)
+        for place, sent in other.sent.items():
+            self.sent.setdefault(place, Sent()).add(sent)
+
+
+def _count_loss(losses: MutableMapping[tuple[str, str], Loss], key: tuple[str, str], ending: Entry) -> None:
+    losses.setdefault(key, Loss()).add(Loss(1, ending.overrun_list_picousd or 0, ending.overrun_ngonka or 0))
