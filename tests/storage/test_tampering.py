@@ -27,6 +27,7 @@ from tests.contract.world import (
     serve,
     usage,
 )
+from tests.storage.test_replay import here as here  # noqa: PLC0414  (a fixture)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,11 +151,14 @@ def test_tamperer_changes_nothing_by_accident(path: Path) -> None:
         ),
     ],
 )
+@pytest.mark.usefixtures("here")
 def test_change_behind_our_back_is_located(path: Path, statement: str, told: str) -> None:
     """Every table that has to do with money is checked, and the first problem says where."""
     tamper(path, statement)
 
     assert audit_file(path).problems[0].startswith(told)
+    for span_entries in (1, 2, 3, 5):
+        assert audit_file(path, span_entries=span_entries, processes=2).problems[0].startswith(told)
 
 
 def test_lost_tail_is_found_even_where_it_was_cut_cleanly(path: Path) -> None:

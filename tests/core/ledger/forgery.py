@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.audit import Audit
 from tallygate.core.pricing import Price, revised
 from tests.core.ledger.world import (
     FIRST,
@@ -19,6 +18,7 @@ from tests.core.ledger.world import (
     WRITER,
     Batches,
     World,
+    audit_all_ways,
     end,
     head_of,
     seal,
@@ -117,10 +117,7 @@ def repost(world: World, number: int, edit: Callable[[dict[tuple[str, str], int]
 
 def audit(batches: Batches, accounts: dict[str, tuple[int, int, int]], open_holds: set[str]) -> Report:
     """Return the audit of batches whose store agrees with them in everything."""
-    work = Audit()
-    for header, raws in batches:
-        work.take(header, raws)
-    return work.finish(accounts, open_holds, {WRITER: head_of(batches)})
+    return audit_all_ways(batches, accounts, open_holds, {WRITER: head_of(batches)})
 
 
 def place(number: int) -> str:
