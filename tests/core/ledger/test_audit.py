@@ -13,7 +13,7 @@ from tallygate.core.ledger.audit import Audit
 from tallygate.core.ledger.batch import decode_header, encode_header
 from tallygate.core.ledger.problems import PROBLEMS_MAX
 from tests.core.ledger.forgery import SIZE, make_world
-from tests.core.ledger.world import MODEL, USD, WRITER, World, head_of
+from tests.core.ledger.world import MODEL, USD, WRITER, World, end, head_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,77 @@ def test_clean_books_are_clean() -> None:
     assert report.totals["USD", "world"] == -2 * USD
     assert dict(report.overrun_picousd) == {MODEL: 556_608 - 143_008}
     assert set(report.lost_ngonka) == {MODEL}
+
+
+def test_figures_of_the_promises_are_counted() -> None:
+    """Each promise has its figures: the lowest balance, overrun by cause, expiry by outcome, charges, starts."""
+    report = WORLD.audit(BATCHES)
+    figures = report.figures
+
+    assert figures.lowest == {
+        "hold": min(w.entry.available_after or 0 for w in WORLD.entries if w.entry.kind == "hold")
+    }
+    assert {key: loss.count for key, loss in figures.overrun.items()} == {(MODEL, "prompt"): 1}
+    assert {key: loss.count for key, loss in figures.expired.items()} == {
+        (MODEL, "voided"): 1,
+        (MODEL, "prompt charged"): 1,
+    }
+    assert (figures.charged, figures.charge_max, report.references) == (4, 143_008, 1)
+    assert {tip.starts for tip in report.tips.values()} == {1}
+    assert report.broken.total() == 0
+
+
+def test_what_was_sent_adds_up_to_the_network_s_book() -> None:
+    """The bills by upstream, node and day are all of the bills, each sending counted once where it went."""
+    report = WORLD.audit(BATCHES)
+    sent = report.figures.sent
+
+    assert sum(s.paid for s in sent.values()) == report.totals["NGONKA", "cost/paid"]
+    assert sum(s.unpaid for s in sent.values()) == report.totals["NGONKA", "cost/unpaid"]
+    assert {(upstream, node): s.sendings for (upstream, node, _), s in sent.items()} == {
+        ("nodes", "gonka1a"): 6,
+        ("nodes-2", "gonka1b"): 1,
+    }
+    assert {day for _, _, day in sent} == {10**18 // 10**9 // 86_400}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "cause"),
+    [(2000, 0, "prompt"), (0, 500, "completion"), (1001, 101, "both")],
+)
+def test_overrun_is_told_by_its_cause(prompt: int, completion: int, cause: str) -> None:
+    """What an upstream reported beyond a hold is told by the count that is above its bound."""
+    world = World()
+    world.open("a", USD)
+    world.settle(world.hold("i"), prompt, completion, bill=10)
+
+    assert [key[1] for key in world.audit().figures.overrun] == [cause]
+
+
+def test_account_may_be_below_zero_by_a_correction_alone() -> None:
+    """What gives back to an account that a correction took below zero is legal; a hold of it is not, and told."""
+    world = World()
+    world.open("a", USD)
+    first, second = world.hold("i-1"), world.hold("i-2")
+    world.keep(world.books.correct("a", -2 * USD, "chargeback", "operator")[1])
+    world.settle(first, 10, 10)
+    world.keep(world.books.void(second, end(), "failed"))
+    world.deposit("a", USD // 2)
+    report = world.audit()
+
+    assert report.problems == []
+    assert report.figures.lowest["correction"] < 0
+    assert report.totals["USD", "corrections"] == 2 * USD
+
+
+def test_each_problem_breaks_a_promise() -> None:
+    """Problems are counted by the promise that they break."""
+    batches = copy()
+    swap_entries(batches)
+    report = WORLD.audit(batches)
+
+    assert report.broken["P5"] >= 1
+    assert report.broken.total() == report.problem_count == len(report.problems)
 
 
 def test_empty_books_are_clean() -> None:

@@ -21,7 +21,7 @@ from tests.core.ledger.world import FIRST, MODEL, USD, WRITER, World, head_of, s
 PRICES = st.integers(1, 10**9)
 TOKENS = st.integers(0, 10**9)
 
-SLICES = 10
+SLICES = 40
 CALLS = 10**6 // SLICES
 
 
@@ -82,7 +82,7 @@ def test_totals_beyond_64_bits_are_exact() -> None:
 
 @pytest.mark.parametrize("number", range(SLICES))
 def test_a_million_calls_of_one_token_sum_exactly(number: int) -> None:
-    """A tenth of 10^6 calls at the smallest price, with a fee that rounds up or down, cost just so many times one."""
+    """One part of 10^6 calls at the smallest price, with a fee that rounds up or down, cost just so many times one."""
     fee_ppm, fee = ((499_999, 0), (500_000, 1))[number % 2]
     books = Books(WRITER, 1, lambda: 0, bytes)
     sheet = books.publish(Sheet(1, fee_ppm, {MODEL: Price(1, 1)}), "operator")
