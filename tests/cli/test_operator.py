@@ -27,7 +27,7 @@ def hold(installation: Installation) -> filelock.FileLock:
     return lock
 
 
-@pytest.mark.parametrize("command", [("accounts", "list"), ("verify",), ("prices", "show")])
+@pytest.mark.parametrize("command", [("accounts", "list"), ("prices", "show")])
 def test_a_locked_store_without_a_gateway_is_exit_code_6(locked: Installation, command: tuple[str, ...]) -> None:
     """If the store is in use and nobody answers on the admin address, a command says both."""
     with hold(locked):
@@ -38,17 +38,42 @@ def test_a_locked_store_without_a_gateway_is_exit_code_6(locked: Installation, c
     assert outcome.content["error"]["message"] in outcome.err
 
 
-@pytest.mark.parametrize("command", [("accounts", "list"), ("verify",)])
 def test_a_locked_store_without_an_admin_key_is_exit_code_4(
-    locked: Installation, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+    locked: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the store is in use and there is no key to ask its owner with, a command says so."""
     monkeypatch.delenv(ADMIN_VARIABLE)
     with hold(locked):
-        outcome = locked.run(*command)
+        outcome = locked.run("accounts", "list")
 
     assert outcome.code == 4
     assert "admin key" in outcome.err
+
+
+def test_verify_needs_nobody_s_leave(locked: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever may read the file can have it proved, though somebody else has the store and there is no admin key."""
+    monkeypatch.delenv(ADMIN_VARIABLE)
+    with hold(locked):
+        for arguments in ((), ("--deep",)):
+            assert locked.ask("verify", *arguments)["clean"] is True
+
+
+def test_verify_asks_the_gateway_where_the_file_is_not_for_reading(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may not read the store has the gateway prove it, by the admin API."""
+    may = os.access
+    with installation.gateway():
+        monkeypatch.setattr(os, "access", lambda path, mode: path != installation.store and may(path, mode))
+        assert installation.ask("verify")["clean"] is True
+
+
+def test_verify_prints_each_promise(installation: Installation) -> None:
+    """People get one line for each promise, with its verdict."""
+    said = installation.run("verify").out
+
+    for number in range(1, 8):
+        assert any(line.startswith(f"P{number} ") and " kept " in line for line in said.splitlines())
 
 
 def test_without_an_admin_key_the_store_itself_still_answers(
