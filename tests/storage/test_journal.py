@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallygate.core.errors import InvariantBrokenError
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.batch import Header, decode_header, leaf_hash, merkle_root
+from tallygate.core.ledger.batch import Header, decode_header
 from tallygate.core.ledger.entry import Entry
+from tallygate.core.ledger.merkle import leaf_hash, merkle_root
 from tallygate.core.ledger.records import Written
 from tallygate.storage.journal import places_of, seal, slot_of
 
@@ -26,7 +28,7 @@ def test_seal_is_over_the_bytes_in_their_order(raws: list[bytes], time_ns: int) 
 
 def test_there_is_no_seal_over_nothing() -> None:
     """An empty batch cannot be sealed."""
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(InvariantBrokenError, match="at least one"):
         seal([], WRITER, 1, 1, HEAD, 0)
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from tallygate.core.ledger.batch import Header, encode_header, header_hash, leaf_hash, merkle_root
+from tallygate.core.ledger.batch import Header, encode_header, header_hash
 from tallygate.core.ledger.books import Books
+from tallygate.core.ledger.merkle import leaf_hash, merkle_root
 from tallygate.core.ledger.records import Account
 from tallygate.storage.embedded import EmbeddedLedger
 from tallygate.storage.replay import audit_file

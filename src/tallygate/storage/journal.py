@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tallygate.core.errors import InvariantBrokenError
 from tallygate.core.idempotency import Claimed
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.batch import Header, encode_header, leaf_hash, merkle_root
+from tallygate.core.ledger.batch import Header, encode_header
+from tallygate.core.ledger.merkle import leaf_hash, merkle_root
 from tallygate.ports import KeptEvent
 
 if TYPE_CHECKING:
@@ -142,6 +144,8 @@ class Journal(Protocol):
 
 def seal(entries: Sequence[Written], writer: bytes, epoch: int, sequence: int, previous: bytes, time_ns: int) -> bytes:
     """Return the header bytes of a batch."""
+    if not entries:
+        raise InvariantBrokenError("a batch has at least one entry")
     root = merkle_root([leaf_hash(written.raw) for written in entries])
     return encode_header(Header(1, writer, epoch, sequence, previous, root, len(entries), time_ns))
 

@@ -9,15 +9,9 @@ from typing import Any
 
 import pytest
 
-from tallygate.core.ledger.batch import (
-    Header,
-    decode_header,
-    encode_header,
-    header_hash,
-    leaf_hash,
-    merkle_root,
-)
+from tallygate.core.ledger.batch import Header, decode_header, encode_header, header_hash
 from tallygate.core.ledger.entry import KINDS, Entry, decode_entry, encode_entry, entry_id
+from tallygate.core.ledger.merkle import leaf_hash, merkle_root
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors.json").read_text())
 ENTRIES: dict[str, dict[str, Any]] = {vector["fields"]["kind"]: vector for vector in VECTORS["entries"]}

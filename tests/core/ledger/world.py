@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.audit import Audit
-from tallygate.core.ledger.batch import GENESIS, Header, encode_header, header_hash, leaf_hash, merkle_root
+from tallygate.core.ledger.batch import GENESIS, Header, encode_header, header_hash
 from tallygate.core.ledger.books import Books
+from tallygate.core.ledger.merkle import leaf_hash, merkle_root
 from tallygate.core.ledger.records import Account, Deposit, Hold, HoldRequest, Sending, SendingEnd, Settlement, Written
 from tallygate.core.ledger.stretch import Stretch
 from tallygate.core.pricing import Price, Sheet

@@ -1,7 +1,6 @@
 """What one commit writes, sealed: a Merkle tree over the entries and a header that chains to the one before.
 
-    leaf        = SHA-256(0x00 || entry bytes), in commit order
-    inner node  = SHA-256(0x01 || left || right), the shape of RFC 6962
+    root        = over the entries' bytes in commit order (`merkle`)
     header      = [1, writer, epoch, sequence, previous, root, entry_count, time_ns] as MessagePack
     header hash = SHA-256(header bytes)
 
@@ -12,16 +11,11 @@ gap and never restarts; `epoch` grows by one each time the writer starts. There 
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 GENESIS: Final = bytes(32)
-_LEAF: Final = b"\x00"
-_NODE: Final = b"\x01"
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -43,25 +37,6 @@ _decode = msgspec.msgpack.Decoder(Header).decode
 
 class MalformedHeaderError(ValueError):
     """Bytes are not a batch header in its one canonical form."""
-
-
-def leaf_hash(entry_bytes: bytes) -> bytes:
-    """Return an entry's leaf in the tree of its batch."""
-    return sha256(_LEAF + entry_bytes).digest()
-
-
-def merkle_root(leaves: Sequence[bytes]) -> bytes:
-    """Return the root over leaf hashes in the shape of RFC 6962: the left half is the largest power of two.
-
-    Folding neighbours level by level, with an odd last one carried up, gives that very shape.
-    """
-    if not leaves:
-        raise ValueError("a batch has at least one entry")
-    level = list(leaves)
-    while len(level) > 1:
-        odd = [level[-1]] if len(level) % 2 else []
-        level = [sha256(_NODE + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)] + odd
-    return level[0]
 
 
 def encode_header(header: Header) -> bytes:

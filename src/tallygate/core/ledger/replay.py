@@ -21,12 +21,11 @@ from tallygate.core.ledger.batch import (
     MalformedHeaderError,
     decode_header,
     header_hash,
-    leaf_hash,
-    merkle_root,
 )
 from tallygate.core.ledger.entry import Entry, MalformedEntryError, decode_entry
 from tallygate.core.ledger.figures import Figures
 from tallygate.core.ledger.inferences import Inferences
+from tallygate.core.ledger.merkle import leaf_hash, merkle_root
 from tallygate.core.ledger.problems import P1, P2, P4, P5, Problems
 from tallygate.core.ledger.report import Report
 from tallygate.core.ledger.rules import AVAILABLE, HELD, Moves, read_moves
