@@ -25,7 +25,6 @@ from tallygate.api.http import Request, Router
 from tallygate.api.problems import Problems
 from tallygate.api.public import PublicApi
 from tallygate.api.server import HttpServer
-from tallygate.app import EntropyPool
 from tallygate.config import BearerAccess, Secret, UpstreamSettings
 from tallygate.core import ids
 from tallygate.core.bounding import ModelCard
@@ -33,6 +32,7 @@ from tallygate.core.catalog import Catalog
 from tallygate.core.errors import Refusal
 from tallygate.core.keys import key_digest, mask, mint_api_key
 from tallygate.core.pricing import Price, Sheet, UpstreamRate
+from tallygate.entropy import EntropyPool
 from tallygate.network.bearer import BearerUpstream
 from tallygate.network.client import HttpClient, Timeouts
 from tallygate.network.origin import Origin

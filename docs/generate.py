@@ -14,6 +14,7 @@ import click
 
 from tallygate.api.admin import AdminApi
 from tallygate.api.problems import PROBLEMS
+from tallygate.api.proofs import ProofApi
 from tallygate.api.public import PublicApi
 from tallygate.cli import program
 from tallygate.core import retry
@@ -92,7 +93,7 @@ def errors() -> str:
 
 def public_routes() -> str:
     """The callers' routes."""
-    return _routes(PublicApi)
+    return _routes(PublicApi, ProofApi)
 
 
 def admin_routes() -> str:
@@ -100,8 +101,8 @@ def admin_routes() -> str:
     return _routes(AdminApi)
 
 
-def _routes(api: type) -> str:
-    routes = api.__new__(api).routes()
+def _routes(*apis: type) -> str:
+    routes = [route for api in apis for route in api.__new__(api).routes()]
     return table(("", "route", ""), ((r.method, f"`{r.path}`", r.summary) for r in routes))
 
 

@@ -1,6 +1,6 @@
-"""The composition root: from settings to a running gateway. The only file that names concrete adapters.
+"""The composition root: from settings to a running gateway. With `opening`, the only file that names concrete adapters.
 
-Read it from the top: what is opened (`open_books`), what is built on it (`build`), how it runs and ends (`serve`).
+Read it from the top: what is built on an open store (`build`), how it runs and ends (`serve`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import dataclasses
 import gc
-import os
 import random
 import signal
 import ssl
@@ -23,6 +22,7 @@ from tallygate.api.admin import AdminApi
 from tallygate.api.edge import Edge
 from tallygate.api.http import Router
 from tallygate.api.problems import Problems
+from tallygate.api.proofs import ProofApi
 from tallygate.api.public import PublicApi
 from tallygate.api.server import HttpServer
 from tallygate.config import BearerAccess
@@ -32,29 +32,26 @@ from tallygate.core.errors import StoreUnavailableError
 from tallygate.core.ledger.reconciliation import Attempts
 from tallygate.core.pricing import reconciled
 from tallygate.core.signing import RequestTimestamps
+from tallygate.entropy import EntropyPool
 from tallygate.network.bearer import BearerUpstream
 from tallygate.network.client import HttpClient, Timeouts
 from tallygate.network.gonka import GonkaUpstream
 from tallygate.network.pool import UpstreamPool
 from tallygate.network.webhook import deliver_events
+from tallygate.opening import open_books, open_proofs
 from tallygate.relay import Relay
 from tallygate.relay.inquiry import reconcile
-from tallygate.secretfile import read_or_make_secret, read_secret
-from tallygate.storage.embedded import EmbeddedLedger
 from tallygate.storage.history import read_sendings
-from tallygate.storage.outbox import Outbox
-from tallygate.storage.replay import audit_end, audit_file, count_processors
-from tallygate.storage.sqlite import SqliteJournal
 from tallygate.tokenizerfile import FileTokenizer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from tallygate.config import EventsSettings, Settings, StoreSettings, UpstreamSettings
+    from tallygate.config import Settings, UpstreamSettings
     from tallygate.core.ledger.reconciliation import Attempt, Reconciliation
-    from tallygate.core.ledger.report import Report
     from tallygate.ports import Upstream
-    from tallygate.storage.replay import Progress
+    from tallygate.storage.embedded import EmbeddedLedger
+    from tallygate.storage.proofs import EmbeddedProofs
 
 SWEEP_S: Final = 60.0
 """How often holds without an owner are looked for. There should be none: it is a net under defects of ours."""
@@ -69,24 +66,6 @@ FORGET_EVERY_S: Final = 600.0
 """How often is forgotten what is kept for a day: idempotency keys, and the answers under them."""
 
 _log = structlog.get_logger()
-
-
-class EntropyPool:
-    """Random bytes from the system, drawn in larger pieces since every draw is a system call."""
-
-    PIECE_BYTES = 4096
-
-    def __init__(self) -> None:
-        self._bytes = b""
-        self._used = 0
-
-    def __call__(self, count: int) -> bytes:
-        """Return so many random bytes."""
-        if self._used + count > len(self._bytes):
-            self._bytes, self._used = os.urandom(max(self.PIECE_BYTES, count)), 0
-        begin = self._used
-        self._used += count
-        return self._bytes[begin : self._used]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,56 +97,14 @@ class Gateway:
     admin_edge: Edge
 
 
-def open_books(
-    store: StoreSettings, events: EventsSettings | None = None, *, create: bool = True
-) -> tuple[EmbeddedLedger, bytes]:
-    """Open the store for writing; return its ledger and the pepper of its keys.
-
-    Args:
-        store: Where it is.
-        events: What the operator is told; without, no balance is low, and the rest is only logged.
-        create: Whether it is made where there is none.
+def read_tokenizers(settings: Settings) -> dict[str, FileTokenizer]:
+    """Return the tokenizers of the models that have a file of one.
 
     Raises:
-        StoreLockedError: Another process is using it.
-        NotAStoreError: There is none, or it cannot be read.
-        SecretFileError: The pepper cannot be read, or is missing beside a store that is there.
+        TokenizerFileError: One of them cannot be used.
     """
-    entropy = EntropyPool()
-    # A new pepper beside an old store would silently end the life of every key in it; only a new store gets one.
-    new_pepper = read_or_make_secret(store.pepper_file) if create and not store.path.exists() else None
-    journal = SqliteJournal(store.path, entropy(16), create=create)
-    try:
-        pepper = new_pepper or read_secret(store.pepper_file)
-        ledger = EmbeddedLedger(
-            journal,
-            now_ns=time.time_ns,
-            entropy=entropy,
-            wait_for_hold=store.hold_durability == "wait",
-            outbox=None
-            if events is None
-            else Outbox(entropy, low_balance_picousd=events.low_balance_picousd, keeps=events.webhook is not None),
-        )
-    except BaseException:
-        journal.close()
-        raise
-    return ledger, pepper
-
-
-def audit_books(store: StoreSettings, *, deep: bool, progress: Progress | None = None) -> Report:
-    """Replay a store from its file as it is, without writing to it, whoever else is using it.
-
-    Args:
-        store: Where it is.
-        deep: Whether all of a long history is replayed, by all processors, or its last part.
-        progress: Is told how far it is.
-
-    Raises:
-        NotAStoreError: The file is no store of ours, or is damaged beyond reading.
-    """
-    if not deep:
-        return audit_end(store.path)
-    return audit_file(store.path, processes=count_processors(), progress=progress)
+    files = {model.card.id: model.tokenizer_file for model in settings.models}
+    return {model: FileTokenizer(file) for model, file in files.items() if file is not None}
 
 
 async def reconcile_books(settings: Settings, is_wanted: Callable[[Attempt], bool]) -> tuple[Reconciliation, int]:
@@ -193,23 +130,19 @@ async def reconcile_books(settings: Settings, is_wanted: Callable[[Attempt], boo
             await upstream.close()
 
 
-def read_tokenizers(settings: Settings) -> dict[str, FileTokenizer]:
-    """Return the tokenizers of the models that have a file of one.
-
-    Raises:
-        TokenizerFileError: One of them cannot be used.
-    """
-    files = {model.card.id: model.tokenizer_file for model in settings.models}
-    return {model: FileTokenizer(file) for model, file in files.items() if file is not None}
-
-
 def build_catalog(settings: Settings, upstreams: UpstreamPool | None) -> Catalog:
     """Return the models; without upstreams, all that are priced count as served."""
     cards = [model.card for model in settings.models]
     return Catalog(cards, (lambda _: True) if upstreams is None else upstreams.serves)
 
 
-def build_admin(settings: Settings, ledger: EmbeddedLedger, pepper: bytes, upstreams: UpstreamPool | None) -> AdminApi:
+def build_admin(
+    settings: Settings,
+    ledger: EmbeddedLedger,
+    pepper: bytes,
+    upstreams: UpstreamPool | None,
+    proofs: EmbeddedProofs | None = None,
+) -> AdminApi:
     """Return the operator's routes, for the admin listener or for the command line's own process."""
     return AdminApi(
         ledger=ledger,
@@ -217,14 +150,21 @@ def build_admin(settings: Settings, ledger: EmbeddedLedger, pepper: bytes, upstr
         pepper=pepper,
         catalog=build_catalog(settings, upstreams),
         upstreams=upstreams,
+        proofs=proofs,
         admin_key=None if settings.admin.key is None else settings.admin.key.reveal(),
         entropy=EntropyPool(),
         now_ns=time.time_ns,
     )
 
 
-def build(settings: Settings, ledger: EmbeddedLedger, pepper: bytes, machine: Machine | None = None) -> Gateway:
-    """Put a gateway together on open books."""
+def build(
+    settings: Settings,
+    ledger: EmbeddedLedger,
+    pepper: bytes,
+    machine: Machine | None = None,
+    proofs: EmbeddedProofs | None = None,
+) -> Gateway:
+    """Put a gateway together on open books; without proofs of them, it has no routes for any."""
     machine = machine or Machine()
     entropy = machine.entropy
     timestamps = RequestTimestamps(machine.now_ns)
@@ -247,7 +187,11 @@ def build(settings: Settings, ledger: EmbeddedLedger, pepper: bytes, machine: Ma
     )
     catalog = build_catalog(settings, upstreams)
     public = PublicApi(ledger=ledger, keys=ledger, pepper=pepper, catalog=catalog, relay=relay)
-    admin = build_admin(settings, ledger, pepper, upstreams)
+    admin = build_admin(settings, ledger, pepper, upstreams, proofs)
+
+    routes = [*public.routes()]
+    if proofs is not None:
+        routes += ProofApi(ledger=ledger, proofs=proofs, authenticate=public.authenticate).routes()
 
     def mint_request_id() -> str:
         return ids.request_id(entropy(12))
@@ -257,7 +201,7 @@ def build(settings: Settings, ledger: EmbeddedLedger, pepper: bytes, machine: Ma
         upstreams=upstreams,
         relay=relay,
         public=public,
-        public_edge=Edge(Router(public.routes()), problems, mint_request_id),
+        public_edge=Edge(Router(routes), problems, mint_request_id),
         admin_edge=Edge(Router(admin.routes()), problems, mint_request_id),
     )
 
@@ -272,22 +216,27 @@ async def publish_prices(settings: Settings, ledger: EmbeddedLedger) -> None:
         _log.info("prices published", version=sheet.version, models=len(sheet.prices))
 
 
-async def serve(settings: Settings, announce: Callable[[str, int, int], None]) -> None:
+async def serve(
+    settings: Settings, announce: Callable[[str, int, int], None], *, accept_lost_tail: bool = False
+) -> None:
     """Run a gateway until it is told to stop, then let calls under way end, and close the store.
 
     Args:
         settings: The whole configuration.
         announce: Called with `ready`, the public port and the admin port, once both listen.
+        accept_lost_tail: Whether to go on with a store that has lost its end.
 
     Raises:
-        StoreLockedError, NotAStoreError: The store cannot be opened.
+        StoreLockedError, NotAStoreError, SecretFileError, AnchorError: The store cannot be opened.
         PortBusyError: A port is taken.
     """
     stop = _listen_for_stop()  # before anything is open: a signal during the start ends it well, too
-    ledger, pepper = open_books(settings.store, settings.events)
+    ledger, pepper = open_books(settings.store, settings.events, accept_lost_tail=accept_lost_tail)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(ledger.close)
-        gateway = build(settings, ledger, pepper)
+        proofs = await open_proofs(settings.store, ledger)
+        stack.push_async_callback(proofs.close)
+        gateway = build(settings, ledger, pepper, proofs=proofs)
         stack.push_async_callback(gateway.upstreams.close)
         server = settings.server
         public = HttpServer(gateway.public_edge, head_s_max=server.header_timeout_s, body_s_max=server.body_timeout_s)
@@ -298,6 +247,7 @@ async def serve(settings: Settings, announce: Callable[[str, int, int], None]) -
         await publish_prices(settings, ledger)
         admin_port = await admin.start(settings.admin.host, settings.admin.port)
         port = await public.start(server.host, server.port)
+        proofs.mind()
         _settle_interpreter()
         announce("ready", port, admin_port)
         chores = (

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
     from tallygate.core.idempotency import Claim, Claimed
+    from tallygate.core.ledger.anchoring import AnchorReport
+    from tallygate.core.ledger.checkpoint import SignedCheckpoint
+    from tallygate.core.ledger.receipt import BalanceProof, Receipt
     from tallygate.core.ledger.reconciliation import Bill, Unreported
     from tallygate.core.ledger.records import (
         Account,
@@ -169,6 +172,33 @@ class KeyStore(Protocol):
 
 class UnknownKeyError(LookupError):
     """There is no API key with this id."""
+
+
+class Proofs(Protocol):
+    """What the operator and customers can prove of the books, by signed checkpoints.
+
+    What makes a checkpoint raises `StoreUnavailableError` when the store has failed, or the checkpoint cannot be kept.
+    """
+
+    @property
+    def public_key(self) -> bytes:
+        """The public half of the checkpoint key."""
+
+    @property
+    def latest(self) -> SignedCheckpoint | None:
+        """The last checkpoint."""
+
+    async def checkpoint(self) -> SignedCheckpoint:
+        """Make a checkpoint of what is durable now."""
+
+    async def audit(self) -> AnchorReport:
+        """Hold what is durable against every anchor."""
+
+    async def receipt(self, inference: str, account: str | None = None) -> Receipt | None:
+        """Return the receipt of an inference, None if there is none of this id, or of this account."""
+
+    async def balance(self, account: str, sequence: int) -> BalanceProof | None:
+        """Return the proof of an account's balance, after this entry of it; None before the account is durable."""
 
 
 class Answer(Protocol):

@@ -53,7 +53,8 @@ def test_a_backup_is_proved_and_says_what_to_keep_too(either: Installation) -> N
     assert (told["file"], told["clean"], told["accounts"]) == (str(file), True, 1)
     assert told["usd"]["available"] == "5"
     assert len(told["head"]) == 64
-    assert told["keep_too"] == [str(either.config), str(pepper_of(either))]
+    key = either.store.with_suffix(".checkpoint-key")
+    assert told["keep_too"] == [str(either.config), str(pepper_of(either)), str(key)]
     assert file.stat().st_mode & 0o777 == 0o600
     assert (either.run("backup", str(file)).code, either.run("backup", "/nowhere/at/all").code) == (1, 1)
 

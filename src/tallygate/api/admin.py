@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 from tallygate.api.descriptions import describe_account, describe_event, describe_key, describe_sheet
 from tallygate.api.fields import read_amount, read_fields, read_name, read_price, read_words
 from tallygate.api.http import Response, Route, read_bearer, read_idempotency_key
+from tallygate.api.proofs import answer_receipt, describe_checkpoint
 from tallygate.api.statements import describe_line, describe_statement, read_month
 from tallygate.api.verification import describe_report
 from tallygate.core.errors import Code, Refusal
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from tallygate.api.http import Handler, Request
     from tallygate.core.catalog import Catalog
     from tallygate.core.idempotency import Claim
-    from tallygate.ports import ApiKey, KeyStore, Ledger, Upstreams
+    from tallygate.ports import ApiKey, KeyStore, Ledger, Proofs, Upstreams
     from tallygate.relay import Sink
 
 MODEL_ID = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
@@ -48,6 +49,7 @@ class AdminApi:
         keys: The callers' keys.
         pepper: The secret under which keys are digested.
         catalog: The models, for their canonical ids.
+        proofs: What signs checkpoints; None where nothing does.
         upstreams: The ways to the network; None where they are not opened (the command line beside no gateway).
         admin_key: What the operator shows; None answers nobody.
         entropy: Gives so many random bytes.
@@ -63,6 +65,7 @@ class AdminApi:
         catalog: Catalog,
         upstreams: Upstreams | None,
         admin_key: str | None,
+        proofs: Proofs | None = None,
         entropy: Callable[[int], bytes],
         now_ns: Callable[[], int],
     ) -> None:
@@ -72,6 +75,7 @@ class AdminApi:
         self._digests = Digests(pepper)
         self._catalog = catalog
         self._upstreams = upstreams
+        self._proofs = proofs
         self._admin_key = None if admin_key is None else admin_key.encode()
         self._entropy = entropy
         self._now_ns = now_ns
@@ -93,6 +97,8 @@ class AdminApi:
             ("POST", "/admin/v1/prices", self.set_price, "Price a `model`: `input`, `output`, `call`, or `free`."),
             ("GET", "/admin/v1/upstreams", self.list_upstreams, "The ways to the network and their places."),
             ("GET", "/admin/v1/events", self.list_events, "Events that the webhook does not have yet, oldest first."),
+            ("POST", "/admin/v1/checkpoints", self.checkpoint, "Sign the books as they are now."),
+            ("GET", "/admin/v1/receipts/{inference}", self.show_receipt, "The receipt of any inference."),
             ("POST", "/admin/v1/verify", self.verify, "Replay the books and say what was checked."),
         )
         return [Route(method, path, self._guarded(handler), summary) for method, path, handler, summary in table]
@@ -219,9 +225,19 @@ class AdminApi:
         """List what the operator's webhook does not have yet."""
         return Response.json({"data": [describe_event(event) for event in self._ledger.kept_events]})
 
+    async def checkpoint(self, _: Request, __: Sink) -> Response:
+        """Sign the books as they are now."""
+        proofs = self._need_proofs()
+        return Response.json(describe_checkpoint(await proofs.checkpoint(), proofs.public_key), 201)
+
+    async def show_receipt(self, request: Request, _: Sink) -> Response:
+        """Return the receipt of an inference, whoever it belongs to."""
+        return answer_receipt(await self._need_proofs().receipt(request.argument))
+
     async def verify(self, _: Request, __: Sink) -> Response:
         """Replay the books."""
-        return Response.json(describe_report(await self._ledger.audit()))
+        report = await self._ledger.audit()
+        return Response.json(describe_report(report, None if self._proofs is None else await self._proofs.audit()))
 
     def _claim(self, request: Request, acts: str, meaning: object) -> Claim | None:
         """Return the claim that a request for one of these acts comes with, if it has an idempotency key."""
@@ -230,6 +246,11 @@ class AdminApi:
 
     def _describe_key(self, key: ApiKey) -> dict[str, Any]:
         return describe_key(key, self._ledger.account(key.account))
+
+    def _need_proofs(self) -> Proofs:
+        if self._proofs is None:
+            raise Refusal(Code.NOT_FOUND, "No checkpoints are made of these books.")
+        return self._proofs
 
     def _guarded(self, handler: Handler) -> Handler:
         """Return a handler that answers only the operator, and tells what it does not find."""

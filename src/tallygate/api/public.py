@@ -67,11 +67,11 @@ class PublicApi:
     async def chat(self, request: Request, sink: Sink) -> None:
         """Serve a chat completion."""
         self._relay.check_room()
-        self._authenticate(request)
+        self.authenticate(request)
         _check_media_type(request)
         idempotency_key = read_idempotency_key(request)
         chat = parse_chat_request(await request.body.read(BODY_BYTES_MAX))
-        key = self._authenticate(request)  # again: while the body was on its way, the key may have been revoked
+        key = self.authenticate(request)  # again: while the body was on its way, the key may have been revoked
         card = self._catalog.find(chat.model, self._ledger.sheet)
         claim = None
         if idempotency_key is not None:
@@ -80,14 +80,14 @@ class PublicApi:
 
     async def models(self, request: Request, _: Sink) -> Response:
         """List the models that can be served now."""
-        self._authenticate(request)
+        self.authenticate(request)
         sheet = self._ledger.sheet
         cards = self._catalog.offered(sheet)
         return Response.json({"object": "list", "data": [_describe(card, sheet) for card in cards]})
 
     async def model(self, request: Request, _: Sink) -> Response:
         """Describe one model."""
-        self._authenticate(request)
+        self.authenticate(request)
         sheet = self._ledger.sheet
         return Response.json(_describe(self._catalog.find(request.argument, sheet), sheet))
 
@@ -105,7 +105,7 @@ class PublicApi:
         status = "not_ready" if reasons else "ok"
         return Response.json({"status": status, "reasons": reasons}, 503 if reasons else 200)
 
-    def _authenticate(self, request: Request) -> ApiKey:
+    def authenticate(self, request: Request) -> ApiKey:
         """Return the caller's key; raises `Refusal` (401)."""
         token = read_bearer(request)
         if token is not None:

@@ -5,6 +5,7 @@ Amounts are exact strings; nothing here checks anything.
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,27 @@ from tallygate.core.money import format_usd
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tallygate.core.ledger.anchoring import AnchorReport
     from tallygate.core.ledger.figures import Loss
     from tallygate.core.ledger.report import Report
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def describe_report(report: Report) -> dict[str, Any]:
-    """Return an audit's report as JSON: promise by promise, figures as exact strings, problems in words."""
+def describe_report(report: Report, anchors: AnchorReport | None = None) -> dict[str, Any]:
+    """Return an audit's report as JSON: promise by promise, figures as exact strings, problems in words.
+
+    Args:
+        report: What the replay has found.
+        anchors: What the books' anchors say of them; None where nobody has looked.
+    """
     totals = report.figures.totals
+    faults = [] if anchors is None else anchors.faults
+    broken = report.broken + Counter({P5: len(faults)})
+    described = _describe_promises(report)
+    described[P5]["anchors"] = None if anchors is None else _describe_anchors(anchors)
     return {
-        "clean": report.clean,
+        "clean": not broken.total(),
         "replayed": "all" if report.is_whole else "end",
         "batches": report.batches,
         "entries": report.entries,
@@ -49,11 +60,11 @@ def describe_report(report: Report) -> dict[str, Any]:
         "overrun": _describe_losses(report.figures.overrun, "cause"),
         "crash_loss": _describe_losses(report.figures.expired, "outcome"),
         "promises": {
-            promise: {"name": name, "kept": not report.broken[promise], "problems": report.broken[promise], **figures}
-            for (promise, name), figures in zip(PROMISES.items(), _describe_promises(report).values(), strict=True)
+            promise: {"name": name, "kept": not broken[promise], "problems": broken[promise], **figures}
+            for (promise, name), figures in zip(PROMISES.items(), described.values(), strict=True)
         },
-        "problem_count": report.problem_count,
-        "problems": report.problems,
+        "problem_count": broken.total(),
+        "problems": [*report.problems, *faults],
     }
 
 
@@ -91,7 +102,6 @@ def _describe_promises(report: Report) -> dict[str, dict[str, Any]]:
         },
         P5: {
             "batches_chained": report.batches,
-            "anchors": None,  # none are kept yet: a tail that was cut off cleanly, its state with it, is not noticed
             "heads": {
                 writer.hex(): {"sequence": tip.sequence, "head": tip.head.hex()}
                 for writer, tip in sorted(report.tips.items())
@@ -99,6 +109,16 @@ def _describe_promises(report: Report) -> dict[str, dict[str, Any]]:
         },
         P6: {"charges_recomputed": figures.charged, "largest_charge_usd": format_usd(figures.charge_max)},
         P7: {"sendings": sum(sent.sendings for sent in figures.sent.values()), "billed": _describe_sent(report)},
+    }
+
+
+def _describe_anchors(anchors: AnchorReport) -> dict[str, Any]:
+    last = anchors.last
+    return {
+        "count": anchors.count,
+        "accepted_as_lost": anchors.lost,
+        "last_sequence": last.heads[0].sequence if last and last.heads else None,
+        "last_time_ns": last.time_ns if last else None,
     }
 
 

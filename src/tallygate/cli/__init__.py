@@ -26,6 +26,7 @@ from tallygate.cli.init import init
 from tallygate.cli.keys import keys
 from tallygate.cli.logs import configure_logs
 from tallygate.cli.prices import prices
+from tallygate.cli.receipt import receipt
 from tallygate.cli.reconcile import reconcile
 from tallygate.cli.serve import serve
 from tallygate.cli.session import Group, Session
@@ -57,6 +58,7 @@ for command in (
     keys,
     statement,
     verify,
+    receipt,
     reconcile,
     backup,
     restore,

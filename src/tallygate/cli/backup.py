@@ -63,7 +63,7 @@ def restore(session: Session, file: Path, *, replace: bool) -> None:
 
 def _beside(config: Path, settings: StoreSettings) -> list[Path]:
     """Return the files without which a backup is of no use."""
-    return [config, settings.pepper_file]
+    return [config, settings.pepper_file, settings.checkpoint_key_file]
 
 
 def _advise(config: Path, settings: StoreSettings) -> list[str]:
@@ -74,6 +74,7 @@ def _advise(config: Path, settings: StoreSettings) -> list[str]:
         *advice,
         "What happened after the backup is not in the books: compare them with payments and what callers were told.",
         "Start the gateway; it ends the holds that were open then, and notes in the books that they were restored.",
+        "Where the anchors know what came later, it starts with --accept-lost-tail only.",
     ]
 
 

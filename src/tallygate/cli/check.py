@@ -11,6 +11,8 @@ from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.session import Command, Session
 from tallygate.cli.tables import pairs
 from tallygate.core.money import format_cents
+from tallygate.opening import read_public_key
+from tallygate.secretfile import SecretFileError
 from tallygate.tokenizerfile import TokenizerFileError
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def _summarise(settings: Settings) -> dict[str, Any]:
         "admin": f"{admin.host}:{admin.port}" + ("" if admin.key else ", closed: no admin key"),
         "store": str(settings.store.path),
         "events": _describe_events(settings.events),
+        "checkpoint_key": _read_checkpoint_key(settings),
         "upstreams": [upstream.name for upstream in settings.upstreams],
         "models": [model.card.id for model in settings.models],
         "warnings": _warn(settings),
@@ -48,6 +51,13 @@ def _summarise(settings: Settings) -> dict[str, Any]:
 def _describe_events(events: EventsSettings) -> str:
     low = "" if events.low_balance_picousd is None else f"; below ${format_cents(events.low_balance_picousd)} is low"
     return ("log only" if events.webhook is None else events.webhook.url) + low
+
+
+def _read_checkpoint_key(settings: Settings) -> str:
+    try:
+        return read_public_key(settings.store) or "made at the first start"
+    except SecretFileError as error:
+        raise Failure(Exit.CONFIGURATION, f"{error}.") from None
 
 
 def _warn(settings: Settings) -> list[str]:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tallygate import app, config
+from tallygate import config
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.session import Command, Session, describe_problems
+from tallygate.opening import open_books, open_proofs, read_public_key
 from tallygate.secretfile import SecretFileError
+from tallygate.storage.anchors import AnchorError
 from tallygate.storage.sqlite import NotAStoreError, StoreLockedError
 
 if TYPE_CHECKING:
@@ -35,12 +37,13 @@ def init(session: Session) -> None:
     try:
         if not store.path.exists():
             asyncio.run(_make_store(store))
-    except (NotAStoreError, SecretFileError, OSError) as error:
+        public_key = read_public_key(store)
+    except (NotAStoreError, SecretFileError, AnchorError, OSError) as error:
         raise Failure(Exit.FAILED, f"The store cannot be made: {error}.") from None
     except StoreLockedError as error:
         raise Failure(Exit.STORE_LOCKED, f"The store cannot be made: {error}.") from None
-    content = {"config": str(path), "config_written": is_new, "store": str(store.path)}
-    session.show(content, lambda: _describe(path, store, is_new=is_new))
+    content = {"config": str(path), "config_written": is_new, "store": str(store.path), "checkpoint_key": public_key}
+    session.show(content, lambda: _describe(path, store, public_key, is_new=is_new))
 
 
 def _write_new(path: Path, text: str) -> None:
@@ -75,16 +78,20 @@ def _read_store_settings(path: Path) -> StoreSettings:
 
 
 async def _make_store(store: StoreSettings) -> None:
-    ledger, _ = app.open_books(store)
-    await ledger.close()
+    ledger, _ = open_books(store)
+    try:
+        await open_proofs(store, ledger)  # which makes the checkpoint key
+    finally:
+        await ledger.close()
 
 
-def _describe(path: Path, store: StoreSettings, *, is_new: bool) -> str:
+def _describe(path: Path, store: StoreSettings, public_key: str | None, *, is_new: bool) -> str:
     option = "" if str(path) == "tallygate.toml" else f" --config {path}"
     return "\n".join(
         [
             f"{path} {'is written' if is_new else 'is as it was'}; the store is {store.path}.",
             f"Keep a copy of {store.pepper_file}: without it, no API key works any more.",
+            f"Publish the checkpoint key {public_key}: customers check receipts with it.",
             "",
             "Next:",
             f"  1. Fill in {path}: upstreams and prices; and set the variables that it names, among them",

@@ -26,7 +26,9 @@ from tallygate.cli.exits import Exit, Failure
 from tallygate.config import Secret
 from tallygate.core.errors import Code
 from tallygate.core.idempotency import HEADER
+from tallygate.opening import open_books, open_proofs
 from tallygate.secretfile import SecretFileError
+from tallygate.storage.anchors import AnchorError
 from tallygate.storage.sqlite import NotAStoreError, StoreLockedError
 
 if TYPE_CHECKING:
@@ -152,18 +154,30 @@ class LocalOperator:
     def close(self) -> None:
         """Close the store."""
         try:
-            self._runner.run(self._ledger.close())
+            self._runner.run(self._close())
         finally:
             self._runner.close()
 
     async def _open(self, *, create: bool) -> EmbeddedLedger:
         """Open the books, and put the routes on them under a key that never leaves this process."""
-        ledger, pepper = app.open_books(self._settings.store, self._settings.events, create=create)
+        ledger, pepper = open_books(self._settings.store, self._settings.events, create=create)
         self._key = secrets.token_hex(16)
         admin = dataclasses.replace(self._settings.admin, key=Secret(self._key))
-        routes = app.build_admin(dataclasses.replace(self._settings, admin=admin), ledger, pepper, None).routes()
+        settings = dataclasses.replace(self._settings, admin=admin)
+        try:
+            self._proofs = await open_proofs(self._settings.store, ledger)
+        except BaseException:
+            await ledger.close()
+            raise
+        routes = app.build_admin(settings, ledger, pepper, None, self._proofs).routes()
         self._edge = Edge(Router(routes), Problems(), lambda: "req_local")
         return ledger
+
+    async def _close(self) -> None:
+        try:
+            await self._proofs.close()
+        finally:
+            await self._ledger.close()
 
     async def _ask(self, scope: dict[str, Any], body: bytes) -> Answer:
         status, pieces = 0, []
@@ -256,7 +270,7 @@ def _find(settings: Settings) -> LocalOperator | RemoteOperator:
             return LocalOperator(settings)
         except StoreLockedError as error:
             locked = str(error)
-        except (NotAStoreError, SecretFileError, PermissionError) as error:
+        except (NotAStoreError, SecretFileError, AnchorError, PermissionError) as error:
             raise Failure(Exit.FAILED, _sentence(str(error))) from None
         try:
             return ask_gateway(settings.admin, _sentence(locked).removesuffix("."))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -67,7 +68,7 @@ def _say_promises(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str,
         + ", ".join(f"epoch {epoch:,} of writer {writer[:8]}" for writer, epoch in p4["epochs"].items()),
         "P5": f"{count(p5['batches_chained'], 'batch batches')} chained and sealed; "
         + "".join(f"head {head['head'][:16]} of writer {writer[:8]}; " for writer, head in p5["heads"].items())
-        + "no anchors: a tail cut off together with its state would not be noticed",
+        + _say_anchors(p5["anchors"]),
         "P6": f"{count(p6['charges_recomputed'], 'charge charges')} computed again from the sheets, "
         f"the largest {dollars(p6['largest_charge_usd'])}",
         "P7": f"{count(p7['sendings'], 'sending sendings')} booked at {int(report['ngonka']['billed']):,} ngonka: "
@@ -78,6 +79,19 @@ def _say_promises(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str,
         promise = promises[name]
         label = f"{name} {promise['name']:<15}"
         yield label, promise, text if promise["kept"] else count(promise["problems"], "problem problems")
+
+
+def _say_anchors(anchors: Mapping[str, Any] | None) -> str:
+    """Return what is known of anchors: None stands for books that nobody has held against any."""
+    if not anchors or not anchors["count"]:
+        return "no anchors: a tail cut off together with its state would not be noticed"
+    age_s = max(time.time_ns() - anchors["last_time_ns"], 0) // 10**9
+    accepted = anchors["accepted_as_lost"]
+    lost = f", {accepted:,} of them for a loss that was accepted" if accepted else ""
+    return (
+        f"{count(anchors['count'], 'anchor anchors')}{lost}, the last of batch {anchors['last_sequence']:,}, "
+        f"{count(age_s, 'second seconds')} old"
+    )
 
 
 def _say_lowest(figures: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.logs import configure_logs
 from tallygate.cli.session import Command, Session
 from tallygate.secretfile import SecretFileError
+from tallygate.storage.anchors import AnchorError
 from tallygate.storage.sqlite import NotAStoreError, StoreLockedError
 from tallygate.tokenizerfile import TokenizerFileError
 
@@ -30,6 +31,7 @@ _ENDINGS: Final[Mapping[type[Exception], Exit]] = {
     SecretFileError: Exit.CONFIGURATION,
     TokenizerFileError: Exit.CONFIGURATION,
     PortBusyError: Exit.PORT_BUSY,
+    AnchorError: Exit.FAILED,
     PermissionError: Exit.FAILED,
 }
 
@@ -42,8 +44,13 @@ _ENDINGS: Final[Mapping[type[Exception], Exit]] = {
     show_default=True,
     help="JSON lines, or lines for people; by itself: for people on a terminal.",
 )
+@click.option(
+    "--accept-lost-tail",
+    is_flag=True,
+    help="Go on with a store whose end is lost, as its anchors show; the books record it.",
+)
 @click.pass_obj
-def serve(session: Session, logs: str) -> None:
+def serve(session: Session, logs: str, accept_lost_tail: bool) -> None:
     """Run the gateway until SIGTERM or Ctrl-C, then let calls under way end."""
     settings = session.load_settings()
     protect_secrets(settings.secret_env_names)
@@ -59,10 +66,11 @@ def serve(session: Session, logs: str) -> None:
             print(f"Tallygate {tallygate.__version__} listening on {public}, {open_or_not}", flush=True)
 
     try:
-        uvloop.run(app.serve(settings, announce))
+        uvloop.run(app.serve(settings, announce, accept_lost_tail=accept_lost_tail))
     except tuple(_ENDINGS) as error:
         text = str(error.strerror) if isinstance(error, PortBusyError) else str(error)
-        raise Failure(_ENDINGS[type(error)], f"{text[:1].upper()}{text[1:]}.") from None
+        ending = next(ending for kind, ending in _ENDINGS.items() if isinstance(error, kind))
+        raise Failure(ending, f"{text[:1].upper()}{text[1:]}.") from None
 
 
 def protect_secrets(names: Iterable[str]) -> None:

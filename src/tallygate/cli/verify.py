@@ -15,17 +15,20 @@ import click
 from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tallygate import app
 from tallygate.api.verification import describe_report
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.operator import ask, ask_gateway
 from tallygate.cli.promises import draw_report
 from tallygate.cli.session import Command, Session
 from tallygate.cli.tables import count
+from tallygate.opening import audit_books
+from tallygate.secretfile import SecretFileError
+from tallygate.storage.anchors import AnchorError
 from tallygate.storage.sqlite import NotAStoreError
 
 if TYPE_CHECKING:
     from tallygate.config import Settings
+    from tallygate.core.ledger.anchoring import AnchorReport
     from tallygate.core.ledger.report import Report
 
 
@@ -53,13 +56,15 @@ def replay_books(settings: Settings, *, deep: bool) -> dict[str, Any]:
     if not path.exists():
         raise Failure(Exit.FAILED, f"There is no store at {path}; `tallygate init` makes one.")
     try:
-        return describe_report(_replay(settings, deep=deep))
+        return describe_report(*_replay(settings, deep=deep))
     except NotAStoreError as error:
         content = {"clean": False, "problem_count": 1, "problems": [str(error)]}
         raise Failure(Exit.DIFFERENCE, f"The books cannot be replayed: {error}.", content) from None
+    except (AnchorError, SecretFileError) as error:
+        raise Failure(Exit.FAILED, f"The books cannot be held against their anchors: {error}.") from None
 
 
-def _replay(settings: Settings, *, deep: bool) -> Report:
+def _replay(settings: Settings, *, deep: bool) -> tuple[Report, AnchorReport]:
     """Replay the books; whoever waits at a terminal sees how far it is."""
     columns = (TextColumn("Replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("entries"), TimeRemainingColumn())
     console = Console(file=sys.stderr)
@@ -69,7 +74,7 @@ def _replay(settings: Settings, *, deep: bool) -> Report:
         def tell(done: int, total: int) -> None:
             progress.update(task, completed=done, total=total)
 
-        return app.audit_books(settings.store, deep=deep, progress=tell)
+        return audit_books(settings.store, deep=deep, progress=tell)
 
 
 def _ask_gateway(settings: Settings, why_not_here: str) -> dict[str, Any]:

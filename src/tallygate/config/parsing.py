@@ -34,10 +34,13 @@ from tallygate.config.upstreams import Surroundings, read_upstreams
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tallygate.config.keys import Key
     from tallygate.config.lines import KeyPath
     from tallygate.config.settings import ModelSettings, UpstreamSettings
 
 PEPPER_SUFFIX: Final = ".pepper"
+CHECKPOINT_KEY_SUFFIX: Final = ".checkpoint-key"
+ANCHORS_NAME: Final = "anchors.jsonl"
 
 _AT_LINE: Final = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", re.DOTALL)
 _ANY_HOST: Final = {"0.0.0.0", "::"}  # noqa: S104  (compared with, not listened on)
@@ -160,15 +163,24 @@ def _read_admin(root: Table, secrets: SecretReader) -> AdminSettings:
 def _read_store(root: Table, base_dir: Path) -> StoreSettings:
     table = root.item(Store, Root.store)
     path = base_dir / table[Store.url]
-    pepper_file = path.with_suffix(PEPPER_SUFFIX)
-    if (name := table[Store.pepper_file]) is not None:
-        pepper_file = base_dir / name
-    if pepper_file == path:
-        key = Store.url if name is None else Store.pepper_file
-        raise table.broken(key, "makes the database and the pepper one file.", "Name two files.")
+    files: dict[Path, tuple[Key[Any], str]] = {path: (Store.url, "the database")}
+    for key, what, usual in (
+        (Store.pepper_file, "the pepper", path.with_suffix(PEPPER_SUFFIX)),
+        (Store.checkpoint_key_file, "the checkpoint key", path.with_suffix(CHECKPOINT_KEY_SUFFIX)),
+        (Store.anchors_file, "the anchors", path.with_name(ANCHORS_NAME)),
+    ):
+        name = table[key]
+        file = usual if name is None else base_dir / name
+        if file in files:
+            other, taken_by = files[file]
+            raise table.broken(other if name is None else key, f"makes {taken_by} and {what} one file.", "Name two.")
+        files[file] = (key, what)
+    _, pepper_file, checkpoint_key_file, anchors_file = files
     return StoreSettings(
         path=path,
         pepper_file=pepper_file,
+        checkpoint_key_file=checkpoint_key_file,
+        anchors_file=anchors_file,
         hold_durability=table[Store.hold_durability],
         after_crash=table[Store.after_crash],
     )

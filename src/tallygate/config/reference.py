@@ -54,6 +54,7 @@ together are a problem.
 | Bearer key of an upstream | visible ASCII characters, as its operator gave it |
 | secret of the webhook | `whsec_` and 24 to 64 bytes in base64: `echo "whsec_$(openssl rand -base64 32)"` |
 | pepper | made by the gateway at its first start; API keys are hashed with it, so keep a copy |
+| checkpoint key | made by the gateway at its first start; signs checkpoints of the books, so keep a copy |
 """
 
 _RECIPES: Final = """\

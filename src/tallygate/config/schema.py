@@ -97,6 +97,16 @@ class Store(Section):
         "The secret that API keys are hashed with. Made at the first start; keep a copy, "
         "since without it no API key works.",
     )
+    checkpoint_key_file = optional(
+        places.FileName(),
+        "beside the database, ending in `.checkpoint-key`",
+        "The key that signs checkpoints of the books. Made at the first start; keep a copy.",
+    )
+    anchors_file = optional(
+        places.FileName(),
+        "`anchors.jsonl` beside the database",
+        "Where the signed checkpoints are kept. Best on another disk: they tell whether the database has lost its end.",
+    )
     hold_durability = cast(
         "Key[Literal['wait', 'async']]",
         defaulting(

@@ -115,6 +115,8 @@ class StoreSettings:
 
     path: Path
     pepper_file: Path
+    checkpoint_key_file: Path
+    anchors_file: Path
     hold_durability: Literal["wait", "async"]
     after_crash: Literal["void", "charge_prompt"]
 

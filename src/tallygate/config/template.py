@@ -30,6 +30,8 @@ key_env = "TALLYGATE_ADMIN_KEY"
 [store]
 url = "sqlite:data/tallygate.db"
 #pepper_file = "data/tallygate.pepper"   # made at the first start; keep a copy: without it no API key works
+#checkpoint_key_file = "data/tallygate.checkpoint-key"   # signs what the books say; made at the first start
+#anchors_file = "data/anchors.jsonl"      # the signed checkpoints; best on another disk
 #hold_durability = "wait"     # "async": sooner sent, less safe when the machine crashes
 #after_crash = "void"         # "charge_prompt": calls that a crash cut off are charged for their prompt
 

@@ -233,6 +233,16 @@ class EmbeddedLedger:
         await self._queue.durable()
         return [hold.inference for hold in orphans]
 
+    async def note(self, reason: str, actor: str) -> None:
+        """Record an operator's act that moves no money and is about no account."""
+        self._queue.check()
+        self._queue.append(self._books.note(None, reason, actor))
+        await self._queue.durable()
+
+    async def durable(self) -> None:
+        """Return when all that was taken is durable; raises `StoreUnavailableError`."""
+        await self._queue.durable()
+
     async def audit(self) -> Report:
         """Replay everything that is durable and say what was checked."""
         return await asyncio.to_thread(self._journal.audit)

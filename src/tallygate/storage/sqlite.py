@@ -9,6 +9,7 @@ synced on the handle, for a second fsync after a failed one can report success o
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,7 @@ from tallygate.core.idempotency import Claimed
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
+from tallygate.core.ledger.totals import Totals
 from tallygate.ports import ApiKey, KeptEvent
 from tallygate.storage.account_history import SqliteHistory, open_history
 from tallygate.storage.journal import (
@@ -45,6 +47,7 @@ from tallygate.storage.sqlite_file import (
     open_for_reading,
     reading,
 )
+from tallygate.storage.tiles import TILE_BATCHES, OpenTile, Tile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -93,6 +96,7 @@ class SqliteJournal:
         self._writer = b""
         self._epoch = self._sequence = 0
         self._head = GENESIS
+        self._tile = OpenTile(0, Totals())
         self._broken: str | None = None
 
     def open(self) -> Contents:
@@ -100,6 +104,7 @@ class SqliteJournal:
         with reading(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             ((self._writer, self._epoch, self._sequence, self._head),) = self._db.execute(QUERIES["begin_epoch"])
+            self._tile = self._fill_tiles()
             self._db.execute("COMMIT")
             return Contents(
                 writer=self._writer,
@@ -129,7 +134,7 @@ class SqliteJournal:
             for row in rows:
                 self._put_row(row)
             if header is not None:
-                self._append(sequence, header, entries)
+                self._append(sequence, header, head, entries)
         self._sequence, self._head = sequence, head
 
     def flush(self) -> None:
@@ -161,7 +166,7 @@ class SqliteJournal:
                     self._put_row(row)
                 if header is not None:
                     self._sequence, self._head = self._sequence + 1, header_hash(header)
-                    self._append(self._sequence, header, entries)
+                    self._append(self._sequence, header, self._head, entries)
             self._db.execute(QUERIES["adopt"], {"epoch": epoch, "sequence": self._sequence, "head": self._head})
             self._db.execute("COMMIT")
 
@@ -243,13 +248,33 @@ class SqliteJournal:
             case NoteWritten():
                 self._db.execute(QUERIES["drop_pending_note"], row)
 
-    def _append(self, sequence: int, header: bytes, entries: Sequence[Written]) -> None:
+    def _append(self, sequence: int, header: bytes, head: bytes, entries: Sequence[Written]) -> None:
         db = self._db
         db.execute(QUERIES["append_batch"], {"sequence": sequence, "header": header})
         db.executemany(
             QUERIES["append_entry"], [entry_row(sequence, written.raw, written.entry) for written in entries]
         )
+        if tile := self._tile.take(head, [written.entry for written in entries]):
+            self._put_tile(tile, db.last_insert_rowid())
         self._write_state(entries)
+
+    def _put_tile(self, tile: Tile, position: int) -> None:
+        self._db.execute(QUERIES["append_tile"], {**tile._asdict(), "position": position})
+
+    def _fill_tiles(self) -> OpenTile:
+        """Return the tile that is being filled, after what an older version has left to do."""
+        db = self._db
+        full, position, totals = next(db.execute(QUERIES["last_tile"]), (0, 0, Totals().encode()))
+        tile = OpenTile(full, Totals.decode(totals))
+        entries = itertools.groupby(db.execute(QUERIES["entries_after"], (position,)), key=lambda row: row[1])
+        for sequence, header in db.execute(QUERIES["batches_of_span"], (full * TILE_BATCHES + 1, self._sequence)):
+            found, rows = next(entries, (None, ()))
+            batch = list(rows)
+            if found != sequence:
+                raise NotAStoreError("the entries in the store do not fit its batches; `tallygate verify` says where")
+            if done := tile.take(header_hash(header), [decode_entry(row[2]) for row in batch]):
+                self._put_tile(done, batch[-1][0])
+        return tile
 
     def _write_state(self, entries: Sequence[Written]) -> None:
         """Bring the tables that a start reads up to the entries."""

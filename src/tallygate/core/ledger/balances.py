@@ -93,6 +93,11 @@ class BalanceTree:
         """Return an account's place in the tree, None where it had not been opened."""
         return self._places.get(account)
 
+    def sequence_of(self, account: str) -> int | None:
+        """Return the sequence of an account's last entry, None where it had not been opened."""
+        place = self._places.get(account)
+        return None if place is None else decode_balance(self._leaves[place]).account_sequence
+
     def leaf(self, place: int) -> bytes:
         """Return the bytes of the leaf at a place."""
         return self._leaves[place]

@@ -24,8 +24,9 @@ from tallygate.core.ledger.checkpoint import (
 )
 from tallygate.core.ledger.entry import MalformedEntryError, decode_entry, entry_id
 from tallygate.core.ledger.merkle import is_proved, leaf_hash
+from tallygate.core.ledger.problems import Problems
 from tallygate.core.ledger.receipt import Receipt
-from tallygate.core.ledger.rules import find_posting_faults
+from tallygate.core.ledger.rules import read_moves
 from tallygate.core.ledger.story import Story
 from tallygate.core.ledger.totals import find_imbalance
 from tallygate.core.money import format_usd
@@ -116,7 +117,9 @@ def _judge_receipt(receipt: Receipt, checkpoint: Checkpoint) -> tuple[str, list[
         if place.writer in last and place <= last[place.writer]:
             faults.append(f"entry {number}: is not in the order of the books")
         last[place.writer] = place
-        faults += (f"entry {number} ({entry.kind}): {fault}" for fault in find_posting_faults(entry))
+        problems = Problems()
+        read_moves(entry, problems.add)
+        faults += (f"entry {number} ({entry.kind}): {fault}" for fault in problems.listed)
         entries.append((entry, entry_id(proof.entry)))
     subject = f"inference {receipt.inference}"
     if faults:

@@ -142,5 +142,30 @@ SELECT reason FROM pending_notes ORDER BY reason;
 -- name: drop_pending_note
 DELETE FROM pending_notes WHERE reason = ?;
 
+-- name: append_tile
+INSERT INTO tiles (number, root, position, totals) VALUES (:number, :root, :position, :totals);
+
+-- name: all_tiles
+SELECT root, position, totals FROM tiles ORDER BY number;
+
+-- name: last_tile
+SELECT number, position, totals FROM tiles ORDER BY number DESC LIMIT 1;
+
+-- name: entries_after
+SELECT position, batch, bytes FROM entries WHERE position > ? ORDER BY position;
+
+-- name: batches_of_span
+SELECT sequence, header FROM batches WHERE sequence BETWEEN ? AND ? ORDER BY sequence;
+
+-- name: entries_of_inference
+SELECT position, batch, bytes FROM entries WHERE inference = ? ORDER BY position;
+
+-- name: placed_sheets
+SELECT position, batch, bytes FROM entries WHERE kind = 'sheet' ORDER BY position;
+
+-- name: neighbours
+-- All entries of one batch, given a span of positions that is sure to hold it.
+SELECT position, bytes FROM entries WHERE position BETWEEN :first AND :last AND batch = :batch ORDER BY position;
+
 -- name: identity
 SELECT writer, epoch, sequence, head FROM installation;

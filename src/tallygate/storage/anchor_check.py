@@ -1,0 +1,58 @@
+"""The proof that a store is the one that its anchors know: every signature, every anchored batch, the last balances.
+
+One pass over the headers, beside the replay of the entries, which it leaves to that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tallygate.core.ledger.anchoring import Anchoring, AnchorReport, find_total_faults
+from tallygate.core.ledger.balances import BalanceTree
+from tallygate.core.ledger.checkpoint import is_signed
+from tallygate.core.ledger.entry import MalformedEntryError
+from tallygate.core.ledger.totals import Totals
+from tallygate.storage.anchors import read_anchors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tallygate.core.ledger.checkpoint import CheckpointKey
+    from tallygate.storage.archive import Archive
+
+
+def check_anchors(archive: Archive, path: Path, key: CheckpointKey) -> AnchorReport:
+    """Return what the anchors say of a store, and what does not fit.
+
+    Raises:
+        AnchorError: They cannot be read.
+        NotAStoreError: The store cannot be read.
+    """
+    faults = []
+    lines = list(read_anchors(path))
+    anchors = []
+    for number, anchor in enumerate(lines, 1):
+        if anchor is not None:
+            anchors.append(anchor)
+            if not is_signed(anchor.signed, key.public):
+                faults.append(f"anchor {number}: is not signed with the checkpoint key")
+        elif number < len(lines):  # the last one may have been torn by a crash
+            faults.append(f"anchor {number}: the line is damaged")
+    anchoring = Anchoring(archive.head().writer, [anchor.checkpoint for anchor in anchors], archive.notes)
+    for header_hash in archive.header_hashes():
+        anchoring.take(header_hash)
+    report = anchoring.finish()
+    report.faults[:0] = faults
+    last = report.last
+    if last is not None and not report.faults:  # else there is no moment to compare
+        try:
+            past = archive.past(last.heads[0].sequence)
+        except MalformedEntryError as error:  # the replay of the entries says which one
+            report.faults.append(f"the last anchor's totals cannot be compared: {error}")
+            return report
+        available = sum(balance[1] for balance in past.balances)
+        held = sum(balance[2] for balance in past.balances)
+        sums = Totals(past.sums).with_customers(available, held)
+        root = BalanceTree(key.secret, last.time_ns, past.balances).root
+        report.faults += find_total_faults(last, sums, root)
+    return report
