@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tallygate import app
+from tallygate.core.inference import State
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Flag
 from tests.network import scripted_server as script
@@ -99,6 +100,28 @@ async def test_an_unstreamed_call_is_cut_at_the_deadline(kind: str) -> None:
         assert answer.headers["retry-after"] == "1"
         assert answer.headers["x-inference-id"] == world.ending().inference
         assert answer.headers["x-request-id"].startswith("req_")
+        assert world.ending().kind == e.VOID
+        world.clear_faults()
+
+
+async def test_a_caller_who_leaves_while_the_call_is_cut_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once giving the hold back is on its way to the disk, a leaving is no event any more: no defect, one ending."""
+    monkeypatch.setattr(app, "CUT_S", 30.0)
+    async with open_world() as world:
+        world.order("barrier", count=1000)
+        caller = await world.send()
+        await world.arrival(1)
+        await until(lambda: [life for life in world.gateway.relay._under_way if life._inference.state is State.SENT])
+        (life,) = world.gateway.relay._under_way
+        world.journal.hold_back()
+        stopping = stop(world, 0.0)
+        await until(lambda: life._ending)
+        caller.leave()
+        await until(life.watch.has_left)
+        world.journal.let_go()
+        await stopping
+
+        assert life._inference.state is State.VOIDED
         assert world.ending().kind == e.VOID
         world.clear_faults()
 
