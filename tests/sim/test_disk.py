@@ -68,6 +68,31 @@ def test_failed_sync_leaves_bytes_that_can_be_read_but_are_not_there(disk: Disk)
     assert bytes(file.kept) != bytes(file.seen)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_acts_after_a_failed_sync_outlive_the_power(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that finds a batch whose sync had failed keeps it for good: it builds on nothing that is not there."""
+    disk = Disk(random.Random(seed))
+    path = tmp_path / "store.db"
+    journal = SqliteJournal(path, WRITER, vfs=disk.vfs)
+    journal.open()
+    write_note(journal, "before")
+    with monkeypatch.context() as broken:
+        broken.setattr(File, "sync", lambda file: file.drop(disk.draw))
+        write_note(journal, "unsynced")
+    leave(journal)
+
+    later = SqliteJournal(path, WRITER, vfs=disk.vfs)
+    later.open()
+    write_note(later, "after")
+    leave(later)
+    disk.lose_power()
+    last = SqliteJournal(path, WRITER, vfs=disk.vfs)
+    ((count,),) = last._db.execute("SELECT COUNT(*) FROM entries")
+    assert count == 3
+    last.close()
+    disk.close()
+
+
 def test_full_disk_takes_nothing_more_until_it_is_mended(disk: Disk, tmp_path: Path) -> None:
     """A write that needs room fails from the planned operation on; after the operator has made room it goes on."""
     journal = SqliteJournal(tmp_path / "store.db", WRITER, vfs=disk.vfs)

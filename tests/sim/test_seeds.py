@@ -10,6 +10,7 @@ WORLDS = 2000
 WORLDS_AT_ONCE = 50
 
 FOUND = {
+    "a start builds on a log that a failed sync had not brought to the disk": (551, 30),
     "the caller leaves while a stopping gateway gives its hold back": (689, 10),
 }
 """Worlds that have shown a bug of ours: what it was, its seed and how many callers at most."""

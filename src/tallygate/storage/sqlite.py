@@ -59,6 +59,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NotAStoreError", "SqliteJournal", "StoreLockedError"]
 
+LOG_PIECE_BYTES: Final = 64 * 1024
+"""How much of the log is written back at once; SQLite's own files take less than 128 KiB."""
+
 _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
@@ -201,6 +204,7 @@ class SqliteJournal:
         with reading(self._path):
             if not self._path.exists():
                 os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._save_log()
             db = apsw.Connection(str(self._path), vfs=self._vfs)
             db.set_busy_timeout(BUSY_MS)
             ((objects,),) = db.execute(QUERIES["count_objects"])
@@ -211,6 +215,24 @@ class SqliteJournal:
             for pragma in _PRAGMAS:
                 db.execute(pragma)
             return db
+
+    def _save_log(self) -> None:
+        """Write the log that a crash has left over itself, and sync it.
+
+        When a sync fails, the system may go on showing bytes that will never reach the disk. A start that read them
+        and wrote behind them would lose it all with the power, since a log is read up to its first hole.
+        """
+        log = self._path.with_name(f"{self._path.name}-wal")
+        if not log.exists():
+            return
+        file = apsw.VFSFile(self._vfs or "", str(log), [apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_WAL, 0])
+        try:
+            for offset in range(0, file.xFileSize(), LOG_PIECE_BYTES):
+                size = min(LOG_PIECE_BYTES, file.xFileSize() - offset)
+                file.xWrite(file.xRead(size, offset), offset)
+            file.xSync(apsw.SQLITE_SYNC_FULL)
+        finally:
+            file.xClose()
 
     def _create(self, db: apsw.Connection) -> None:
         with db:
