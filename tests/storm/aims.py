@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 import apsw
 
-from tallygate import app
+from tallygate import opening
 from tallygate.core.ledger import entry as e
 from tallygate.storage.sqlite import SqliteJournal
 
@@ -59,7 +59,7 @@ class Aim(NamedTuple):
             apsw.set_default_vfs(AimedFiles.name)
         else:
             AimedJournal.aim = self
-            vars(app)["SqliteJournal"] = AimedJournal  # the one adapter that we put in another's place
+            vars(opening)["SqliteJournal"] = AimedJournal  # the one adapter that we put in another's place
 
 
 def die() -> None:

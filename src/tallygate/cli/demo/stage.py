@@ -142,7 +142,7 @@ class Folder:
     """
 
     MARK = "demo.lock"
-    OWN = ("tallygate.toml", "wallet.key", "gateway.log", "devnet.log")
+    OWN = ("tallygate.toml", "wallet.key", "gateway.log", "devnet.log", "store/anchors.jsonl")
 
     def __init__(self, path: Path, *, keep: bool) -> None:
         self.path = path.absolute()
