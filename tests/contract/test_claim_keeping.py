@@ -97,6 +97,25 @@ async def test_any_number_of_old_keys_is_forgotten(machine: Machine) -> None:
     assert await ledger.purge_claims() == count
 
 
+async def test_books_do_not_move_before_a_key_has_been_looked_up(machine: Machine) -> None:
+    """A store that cannot look a key up refuses the act before anything has changed, and later ones are sound."""
+    wrapper = Wrapper()
+    ledger = await machine.start(wrapper)
+    account = await fund(ledger)
+    before = find_balance(ledger, account.id)
+    wrapper.flaky.finds_left = 0
+    for act in (ledger.hold(request("chatcmpl-1", account, CLAIM)), ledger.deposit(account.id, 5, None, "a", CLAIM)):
+        with pytest.raises(StoreUnavailableError):
+            await act
+    assert find_balance(ledger, account.id) == before
+
+    wrapper.flaky.finds_left = 2  # one look for each act, and none once the books have moved
+    await ledger.hold(request("chatcmpl-2", account, CLAIM))
+    await ledger.deposit(account.id, 5, None, "operator", Claim(b"other", b"r"))
+    report = await ledger.audit()
+    assert (report.problems, report.open_holds) == ([], 1)
+
+
 # --- the store itself, without the ledger's own rules before it -----------------------------------------------------
 
 UNDER_WAY = Claimed(*CLAIM, "chatcmpl-1", 1, None)

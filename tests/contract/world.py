@@ -118,7 +118,8 @@ class SqliteStore:
 class Flaky:
     """A journal that fails on demand, at `write` or at `flush`, before or after its disk has taken the batch.
 
-    While its `gate` is closed, nothing that is written becomes durable.
+    While its `gate` is closed, nothing that is written becomes durable; claims are found `finds_left` times, if so many
+    are given.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -126,6 +127,7 @@ class Flaky:
         self.gate = threading.Event()
         self.gate.set()
         self.fails_at: str | None = None
+        self.finds_left: int | None = None
         self.writes = 0
 
     def open(self) -> Contents:
@@ -147,7 +149,11 @@ class Flaky:
             raise StoreUnavailableError("disk I/O error")
 
     def find_claim(self, digest: bytes) -> Claimed | None:
-        """Find a claim."""
+        """Find a claim, unless that has been done often enough."""
+        if self.finds_left is not None:
+            self.finds_left -= 1
+            if self.finds_left < 0:
+                raise StoreUnavailableError("unable to open database file")
         return self._journal.find_claim(digest)
 
     def find_old_claims(self, before_ns: int, count_max: int) -> Sequence[bytes]:

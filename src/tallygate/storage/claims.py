@@ -64,7 +64,9 @@ class Claims:
             Refusal: It stands for another request.
             StoreUnavailableError: The store cannot be read.
         """
-        return resolve(self._last(claim.digest), claim, self._now_ns())
+        recent = self._recent.get(claim.digest)
+        known = self._journal.find_claim(claim.digest) if recent is None else recent.claimed
+        return resolve(known, claim, self._now_ns())
 
     async def find_durable(self, claim: Claim) -> Claimed | None:
         """Return the same when it is durable. If the key is free nothing is waited for: what follows is one step."""
@@ -78,9 +80,8 @@ class Claims:
         if claim is None:
             self._queue.append(written)
             return
-        rows = self._take(Claimed(claim.digest, claim.request, inference, self._now_ns(), None))
         self._by_subject[inference] = claim.digest
-        self._queue.append(written, *rows)
+        self._queue.append(written, self._take(Claimed(claim.digest, claim.request, inference, self._now_ns(), None)))
 
     def append_ending(self, written: Written, inference: str, picousd: int | None) -> None:
         """Append an ending, and with it that of its claim: it stands for a cost, or (None) its key is free again."""
@@ -98,8 +99,8 @@ class Claims:
     def append_act(self, written: Written | None, entry_id: bytes, picousd: int, claim: Claim | None) -> None:
         """Append an operator's act, unless it is booked already, and the claim that stands for it from now on."""
         if claim is not None:
-            rows = self._take(Claimed(claim.digest, claim.request, entry_id.hex(), self._now_ns(), picousd))
-            self._queue.append(written, *rows)
+            claimed = Claimed(claim.digest, claim.request, entry_id.hex(), self._now_ns(), picousd)
+            self._queue.append(written, self._take(claimed))
             self._forget_when_durable(claim.digest)
         elif written is not None:
             self._queue.append(written)
@@ -118,15 +119,13 @@ class Claims:
             if len(rows) < PURGED_AT_ONCE:
                 return count
 
-    def _last(self, digest: bytes) -> Claimed | None:
-        recent = self._recent.get(digest)
-        return self._journal.find_claim(digest) if recent is None else recent.claimed
+    def _take(self, claimed: Claimed) -> Row:
+        """Note a claim, and return the row that says so; what its key stood for before, if anything, is out of date.
 
-    def _take(self, claimed: Claimed) -> list[Row]:
-        """Note a claim, and return the rows that say so; what its key stood for before, if anything, is out of date."""
-        old = self._last(claimed.digest)
+        Nothing is looked up here: the books have moved already, and their entry must not be lost over a failed look.
+        """
         self._recent[claimed.digest] = _Recent(claimed)
-        return [claimed] if old is None else [ClaimEnded(claimed.digest, None), claimed]
+        return claimed
 
     def _forget_when_durable(self, digest: bytes) -> None:
         recent = self._recent[digest]

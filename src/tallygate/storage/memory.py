@@ -206,14 +206,14 @@ class MemoryJournal:
 
 
 def _with_rows(claims: dict[bytes, Claimed], rows: Sequence[Row]) -> dict[bytes, Claimed]:
-    """Return the claims as these rows leave them; refuses what SQLite's primary key refuses."""
+    """Return the claims as these rows leave them; refuses what SQLite refuses."""
     after = claims
     for row in rows:
         if isinstance(row, Claimed | ClaimEnded):
             after = dict(claims) if after is claims else after
             known = after.get(row.digest)
             if isinstance(row, Claimed):
-                if known is not None:
+                if known is not None and known.picousd is None:
                     raise StoreUnavailableError("an idempotency key is claimed once")
                 after[row.digest] = row
             elif row.picousd is None:

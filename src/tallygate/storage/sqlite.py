@@ -259,16 +259,22 @@ class SqliteJournal:
                 self._db.execute(QUERIES["keep_event"], row)
             case EventGone():
                 self._db.execute(QUERIES["forget_event"], row)
+            case Claimed() | ClaimEnded():
+                self._put_claim(row)
+            case NoteWritten():
+                self._db.execute(QUERIES["drop_pending_note"], row)
+
+    def _put_claim(self, row: Claimed | ClaimEnded) -> None:
+        match row:
             case Claimed():
                 self._db.execute(QUERIES["take_claim"], row)
             case ClaimEnded(digest, None):
                 self._db.execute(QUERIES["free_claim"], (digest,))
+                return
             case ClaimEnded(digest, picousd):
                 self._db.execute(QUERIES["end_claim"], (picousd, digest))
-                if self._db.changes() != 1:
-                    raise StoreUnavailableError("a claim has ended that was not under way")
-            case NoteWritten():
-                self._db.execute(QUERIES["drop_pending_note"], row)
+        if self._db.changes() != 1:
+            raise StoreUnavailableError("an idempotency key is claimed once, and its claim ends once")
 
     def _append(self, sequence: int, header: bytes, head: bytes, entries: Sequence[Written]) -> None:
         db = self._db

@@ -41,8 +41,12 @@ DELETE FROM events WHERE id = ?;
 SELECT id, created_ns, body FROM events ORDER BY created_ns, id;
 
 -- name: take_claim
--- Fails where the key is claimed already, whoever asks for it.
-INSERT INTO idempotency (digest, request, subject, created_ns, picousd) VALUES (?, ?, ?, ?, ?);
+-- Touches no row where the key's call is under way, whoever asks for it; whether one that has ended is old enough to be
+-- replaced is for the ledger to say.
+INSERT INTO idempotency (digest, request, subject, created_ns, picousd) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (digest) DO UPDATE SET
+    request = excluded.request, subject = excluded.subject, created_ns = excluded.created_ns, picousd = excluded.picousd
+WHERE idempotency.picousd IS NOT NULL;
 
 -- name: end_claim
 UPDATE idempotency SET picousd = ? WHERE digest = ? AND picousd IS NULL;
