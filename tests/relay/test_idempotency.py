@@ -13,7 +13,7 @@ from tallygate.core.bounding import ModelCard
 from tallygate.core.idempotency import Digests, meaning_of
 from tallygate.core.ledger import entry as e
 from tallygate.core.openai import parse_chat_request
-from tallygate.relay import Call
+from tallygate.relay import Call, replay
 from tests.relay.world import MODEL, World, charged, chat_body, open_world, until
 
 if TYPE_CHECKING:
@@ -66,6 +66,16 @@ async def test_call_is_answered_again_from_memory(kind: str, stream: bool) -> No
         assert world.upstream_calls == 1
         assert len(world.entries(e.HOLD)) == len(world.entries(e.SETTLE)) == 1
         assert (await world.chat(stream=stream, key="k2")).status == 402
+
+
+@STREAMED
+async def test_answer_in_many_pieces_is_the_same_answer(stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is given again piece by piece has the same head and the same bytes on the wire."""
+    monkeypatch.setattr(replay, "PIECE_BYTES", 50)
+    async with open_world() as world:
+        first = await world.chat(stream=stream, key="k")
+
+        assert_replayed(first, await world.chat(stream=stream, key="k"))
 
 
 @KINDS

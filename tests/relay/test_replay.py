@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tallygate.core.idempotency import KEPT_NS
-from tallygate.relay.replay import OVERHEAD_BYTES, Recorder, Replays
+from tallygate.relay.replay import OVERHEAD_BYTES, PIECE_BYTES, Recorder, Replays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,19 @@ class Caller:
     def on_leave(self, callback: Callable[[], None]) -> None:
         """Note who wants to know."""
         self.sent.append(callback)
+
+
+class Slow(Caller):
+    """A sink that waits before it takes anything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = asyncio.Event()
+
+    async def respond(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Wait, then note a whole answer."""
+        await self.reads.wait()
+        await super().respond(status, headers, body)
 
 
 class World:
@@ -89,6 +103,50 @@ async def test_whole_answer_is_replayed_whole() -> None:
 
     assert await world.replays.replay("i", again)
     assert (first.sent, again.sent) == ([(200, HEADERS, b"{}")], [(200, REPLAYED, b"{}")])
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_long_answer_is_replayed_piece_by_piece(streamed: bool) -> None:
+    """A replay hands out no more at a time than one piece, so that a slow reader keeps no copy of all of it."""
+    world, again = World(), Caller()
+    body = bytes(range(256)) * 600
+    recorder = Recorder(world.replays, "i", Caller())
+    if streamed:
+        await recorder.start(200, HEADERS)
+        await recorder.write(body)
+        await recorder.finish()
+    else:
+        await recorder.respond(200, HEADERS, body)
+    recorder.close()
+
+    assert await world.replays.replay("i", again)
+    length = [] if streamed else [(b"content-length", b"153600")]
+    head, *pieces, end = again.sent
+    assert (head, end) == ((200, [*REPLAYED, *length]), "end")
+    assert b"".join(piece for piece in pieces if isinstance(piece, bytes)) == body
+    assert max(len(piece) for piece in pieces if isinstance(piece, bytes)) <= PIECE_BYTES
+
+
+async def test_answer_that_is_being_read_stays_counted() -> None:
+    """What a slow reader still gets is neither driven out nor purged, so all memory that answers take is counted."""
+    world, slow = World(bytes_max=2 * (OVERHEAD_BYTES + 10)), Slow()
+    await world.answer("a")
+    await world.answer("b")
+    replaying = asyncio.ensure_future(world.replays.replay("a", slow))
+    await asyncio.sleep(0)
+    world.now_s = DAY_S
+    world.replays.purge()
+    assert world.replays.bytes == OVERHEAD_BYTES + 10
+    await world.answer("c")
+    await world.answer("d")
+    await world.answer("too large", 11)
+    assert await world.kept("c", "d", "too large") == []
+    assert world.replays.bytes == OVERHEAD_BYTES + 10
+    slow.reads.set()
+    assert await replaying
+
+    world.replays.purge()
+    assert world.replays.bytes == 0
 
 
 async def test_caller_that_leaves_is_told_of() -> None:

@@ -6,7 +6,8 @@ is not replayed. Whether an inference was charged at all is for the ledger to sa
 
 Invariants:
     - All answers together, those that are still on their way included, never take more than `BYTES_MAX`; the one that
-      was asked for the longest ago goes first, and one that finds no room is not kept.
+      was asked for the longest ago goes first, and one that finds no room is not kept. Whoever gets one again gets it
+      in pieces, as fast as they read: a crowd of slow readers takes little, and none keeps what is not counted.
     - None is given again once the claim on it has ended.
     - A replay is the same status, headers and bytes, keep-alive comments included; only `x-request-id` is that of the
       new request, and `x-tallygate-replayed` is added.
@@ -34,13 +35,16 @@ ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 OVERHEAD_BYTES: Final = 2048
 """What an answer takes beside its body: its headers, and what Python needs for them."""
 
+PIECE_BYTES: Final = 64 * 1024
+"""How much of an answer is given again at a time: what the server takes before it lets a slow reader wait."""
+
 _KEPT_S: Final = KEPT_NS // 10**9
 _REPLAYED: Final = (b"x-tallygate-replayed", b"true")
 
 
 @dataclass(slots=True)
 class _Answer:
-    """One answer, as far as it has gone out; `bytes` is what it counts for."""
+    """One answer, as far as it has gone out; `bytes` is what it counts for, `readers` how many get it again now."""
 
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -48,6 +52,7 @@ class _Answer:
     streamed: bool = False
     bytes: int = 0
     kept_s: float = 0.0
+    readers: int = 0
 
 
 class Replays:
@@ -86,19 +91,17 @@ class Replays:
         if answer is None or self._is_old(answer):
             return False
         self._kept.move_to_end(inference)
-        headers, body = [*answer.headers, _REPLAYED], bytes(answer.body)
-        if answer.streamed:
-            await sink.start(answer.status, headers)
-            await sink.write(body)
-            await sink.finish()
-        else:
-            await sink.respond(answer.status, headers, body)
+        answer.readers += 1
+        try:
+            await _give(answer, sink)
+        finally:
+            answer.readers -= 1
         return True
 
     def purge(self) -> None:
         """Let go of what is too old to be asked for."""
         for inference, answer in tuple(self._kept.items()):
-            if self._is_old(answer):
+            if self._is_old(answer) and not answer.readers:
                 del self._kept[inference]
                 self.release(answer)
 
@@ -117,9 +120,10 @@ class Replays:
         if answer.bytes + size > self._answer_bytes_max:
             return False
         while self.bytes + size > self._bytes_max:
-            if not self._kept:
+            oldest = next((inference for inference, kept in self._kept.items() if not kept.readers), None)
+            if oldest is None:
                 return False
-            self.release(self._kept.popitem(last=False)[1])
+            self.release(self._kept.pop(oldest))
         self.bytes += size
         answer.bytes += size
         return True
@@ -135,6 +139,20 @@ class Replays:
 
     def _is_old(self, answer: _Answer) -> bool:
         return self._now_s() - answer.kept_s >= _KEPT_S
+
+
+async def _give(answer: _Answer, sink: Sink) -> None:
+    """Give an answer again, waiting while its reader is slow."""
+    headers, size = [*answer.headers, _REPLAYED], len(answer.body)
+    if not answer.streamed:
+        if size <= PIECE_BYTES:
+            await sink.respond(answer.status, headers, bytes(answer.body))
+            return
+        headers.append((b"content-length", b"%d" % size))
+    await sink.start(answer.status, headers)
+    for begin in range(0, size, PIECE_BYTES):
+        await sink.write(bytes(answer.body[begin : begin + PIECE_BYTES]))
+    await sink.finish()
 
 
 class Recorder:
