@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tallygate.core.counting import UncountableError
 from tallygate.tokenizerfile import FileTokenizer, TokenizerFileError
 
 if TYPE_CHECKING:
@@ -29,6 +30,25 @@ def write_tokenizer(path: Path) -> None:
     model |= {"vocab": vocabulary, "merges": merges}
     content: dict[str, Any] = {"version": "1.0", "added_tokens": [], "normalizer": None, "post_processor": None}
     path.write_text(json.dumps({**content, "pre_tokenizer": level, "decoder": level, "model": model}))
+
+
+def write_narrow_tokenizer(path: Path) -> None:
+    """Write a tokenizer that knows the word hello and nothing else, not even what stands for the unknown."""
+    content: dict[str, Any] = {"version": "1.0", "added_tokens": [], "normalizer": None, "post_processor": None}
+    model = {"type": "WordLevel", "vocab": {"hello": 0}, "unk_token": "[UNK]"}
+    path.write_text(json.dumps({**content, "pre_tokenizer": {"type": "Whitespace"}, "decoder": None, "model": model}))
+
+
+def test_a_text_that_a_tokenizer_does_not_take_is_told(tmp_path: Path) -> None:
+    """What the library cannot encode is one error of ours, which holds nothing of the text."""
+    path = tmp_path / "tokenizer.json"
+    write_narrow_tokenizer(path)
+    tokenizer = FileTokenizer(path)
+    assert tokenizer.count("hello hello") == 2
+    with pytest.raises(UncountableError) as told:
+        tokenizer.count("secret")
+
+    assert (told.value.args, told.value.__context__) == ((), None)
 
 
 def test_a_published_file_counts_tokens(tmp_path: Path) -> None:

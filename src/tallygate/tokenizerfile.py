@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tallygate.core.counting import UncountableError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -38,5 +40,17 @@ class FileTokenizer:
             raise TokenizerFileError(f"{path} cannot be used as a tokenizer: {error}") from None
 
     def count(self, text: str) -> int:
-        """Return how many tokens a text has, without any that a template would add."""
-        return len(self._tokenizer.encode(text, add_special_tokens=False))
+        """Return how many tokens a text has, without any that a template would add.
+
+        Raises:
+            UncountableError: The tokenizer has no token for a part of it.
+        """
+        try:
+            count = len(self._tokenizer.encode(text, add_special_tokens=False))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:  # noqa: BLE001  (the library raises plain exceptions, and its panics are not even those)
+            count = None
+        if count is None:
+            raise UncountableError  # outside of `except`, since the library's words may hold the text
+        return count

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallygate.core.counting import BYTES_PER_TOKEN, TokenCounter
+from tallygate.core.counting import BYTES_PER_TOKEN, TOKENIZED_BYTES_MAX, TokenCounter
 from tallygate.core.ledger.entry import Flag
 from tallygate.core.usage import TOKENS_MAX, Tally, Usage
 
@@ -178,6 +178,35 @@ def test_a_tokenizer_counts_what_the_node_does_not_tell() -> None:
 
     assert tally.counted() == Usage(5 + 2 * 5, 4 + 2, Flag.ESTIMATED, "tokenizer")
     assert make_tally(counter=TokenCounter(Words()), tokens=3, untold_bytes=0).counted().basis == "node"
+
+
+def test_what_is_too_long_for_a_tokenizer_is_counted_by_its_bytes() -> None:
+    """A long prompt is not even looked at, and of a long answer no text is kept, in however small pieces it comes."""
+    tally = make_tally(
+        counter=TokenCounter(Words()),
+        prompt_bytes=TOKENIZED_BYTES_MAX + 1,
+        prompt_tokens_max=TOKENIZED_BYTES_MAX,
+        prompt_texts=lambda: pytest.fail("a long prompt was taken apart"),
+        untold_bytes=0,
+    )
+    piece = b'"%b"' % bytes(1000)
+    for _ in range(TOKENIZED_BYTES_MAX // 1000):
+        tally.add_untold(1000, b"0", piece)
+    assert tally.texts is None
+    tally.add_untold(1000, b"0", piece)
+
+    size = TOKENIZED_BYTES_MAX // 1000 * 1000 + 1000
+    expected = -(-(TOKENIZED_BYTES_MAX + 1) // 3), -(-size // 3), Flag.ESTIMATED, "3.000 bytes per token"
+    assert tally.counted() == expected
+
+
+def test_pieces_without_text_are_not_kept() -> None:
+    """A node that sends choices without end and text in none of them fills no memory."""
+    tally = make_tally(counter=TokenCounter(Words()), untold_bytes=0)
+    for index in range(100):
+        tally.add_untold(0, b"%d" % index)
+
+    assert tally.texts == {}
 
 
 def test_only_believed_reports_on_text_teach() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tallygate.core.ledger.entry import Flag
 from tests.relay.world import charged, cost, open_world
-from tests.test_tokenizerfile import write_tokenizer
+from tests.test_tokenizerfile import write_narrow_tokenizer, write_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +42,21 @@ async def test_a_configured_tokenizer_counts(tmp_path: Path, stream: bool) -> No
         prompt = len(b"What is a ledger?") + 5  # its bytes are its tokens; and what a template puts around a message
         assert world.ending().reason == "tokenizer"
         assert charged(world.ending()) == cost(prompt, len(text.encode())).total
+
+
+@STREAMED
+async def test_a_tokenizer_that_fails_costs_no_ending(tmp_path: Path, stream: bool) -> None:
+    """What the tokenizer does not take is counted by its bytes; the call is charged and answered all the same."""
+    path = tmp_path / "tokenizer.json"
+    write_narrow_tokenizer(path)
+    async with open_world("openai", tokenizer_file=path) as world:
+        world.order("wrong_usage", usage=None)
+        answer = await world.chat(stream=stream)
+
+        assert (answer.status, answer.complete) == (200, True)
+        assert world.ending().reason == "3.000 bytes per token"
+        assert world.ending().flags == Flag.ESTIMATED | Flag.USAGE_MISSING
+        assert charged(world.ending()) > 0
 
 
 async def test_the_ratio_is_learned_from_those_who_tell() -> None:

@@ -4,10 +4,17 @@ How many bytes a token has depends on the model and on what it is asked: about f
 scripts. We begin with three, rather too many tokens than too few, and learn from every answer whose upstream tells
 its tokens believably. What was learned is a quotient of two integers that are halved from time to time, so that old
 answers fade; no upstream can push it beyond bounds. A count says how it was made, and the books record that.
+
+A tokenizer is a help and never a danger: a text that it cannot take, or that would keep everybody else waiting, is
+counted by its bytes, since an ending must not fail over how exactly it can be told.
+
+Known weak spot: whoever sends most of a model's calls decides what is learned, within the bounds. What that can cost
+whom is said in `docs/money.md`.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -27,11 +34,26 @@ _BEGIN_TOKENS: Final = 2**10
 """How much the first guess weighs."""
 
 
+TOKENIZER: Final = "tokenizer"
+"""How a count says that a tokenizer made it."""
+
+TOKENIZED_BYTES_MAX: Final = 256 * 1024
+"""The most text that one count gives to a tokenizer: a quarter of a second, at a megabyte a second."""
+
+
+class UncountableError(Exception):
+    """A tokenizer has no answer for a text."""
+
+
 class Tokenizer(Protocol):
     """A model's own way from text to tokens."""
 
     def count(self, text: str) -> int:
-        """Return how many tokens a text has."""
+        """Return how many tokens a text has.
+
+        Raises:
+            UncountableError: It cannot tell.
+        """
 
 
 class Count(NamedTuple):
@@ -63,11 +85,16 @@ class TokenCounter:
         milli = self.millibytes_per_token
         return Count(-(-written_bytes * 1000 // milli), f"{milli // 1000}.{milli % 1000:03d} bytes per token")
 
+    def tokenizes(self, written_bytes: int) -> bool:
+        """Return whether so much text is given to a tokenizer."""
+        return self.tokenizer is not None and written_bytes <= TOKENIZED_BYTES_MAX
+
     def count(self, texts: Sequence[str] | None, written_bytes: int) -> Count:
-        """Return the tokens of texts; by their bytes where there is no tokenizer, or no text was kept for it."""
-        if self.tokenizer is None or texts is None:
-            return self.count_bytes(written_bytes)
-        return Count(sum(self.tokenizer.count(text) for text in texts), "tokenizer")
+        """Return the tokens of texts; by their bytes where no tokenizer takes them, or no text was kept for it."""
+        if self.tokenizer is not None and texts is not None and self.tokenizes(written_bytes):
+            with contextlib.suppress(UncountableError):
+                return Count(sum(self.tokenizer.count(text) for text in texts), TOKENIZER)
+        return self.count_bytes(written_bytes)
 
     def learn(self, written_bytes: int, tokens: int) -> None:
         """Take note of an answer whose upstream has told believably how many tokens its text had."""

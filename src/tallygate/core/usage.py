@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from tallygate.core.counting import BYTES_PER_TOKEN, TokenCounter
+from tallygate.core.counting import BYTES_PER_TOKEN, TOKENIZED_BYTES_MAX, TOKENIZER, TokenCounter
 from tallygate.core.ledger.entry import Flag
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class Tally:
         report: The last usage object that the upstream sent.
         counter: Counts what the node has not told.
         prompt_texts: Gives the texts that were asked, for a tokenizer.
-        texts: By choice, the pieces of answer text as JSON strings; None where no tokenizer wants them.
+        texts: By choice, the pieces of answer text as JSON strings; None where no tokenizer wants them (any more).
+        texts_bytes: How much they are, which is bounded: what is longer is not tokenized.
     """
 
     prompt_bytes: int
@@ -89,6 +90,7 @@ class Tally:
     counter: TokenCounter = field(default_factory=TokenCounter, compare=False)
     prompt_texts: Callable[[], Sequence[str]] | None = field(default=None, compare=False)
     texts: dict[bytes, list[bytes]] | None = None
+    texts_bytes: int = 0
 
     def __post_init__(self) -> None:
         if self.counter.tokenizer is not None:
@@ -103,7 +105,12 @@ class Tally:
             texts: The text itself, as JSON strings; needed only while `texts` is not None.
         """
         self.untold_bytes += written_bytes
-        if self.texts is not None:
+        if self.texts is None or not texts:
+            return
+        self.texts_bytes += len(choice) + sum(map(len, texts))
+        if self.texts_bytes > TOKENIZED_BYTES_MAX:
+            self.texts = None
+        else:
             self.texts.setdefault(choice, []).extend(texts)
 
     def usage(self, flags: Flag = Flag(0)) -> Usage:  # noqa: B008  (an immutable constant)
@@ -128,9 +135,12 @@ class Tally:
         return Usage(min(max(prompt, 1), self.prompt_tokens_max), completion, flags | Flag.ESTIMATED, basis)
 
     def _count_prompt(self) -> int:
-        texts = None if self.texts is None or self.prompt_texts is None else self.prompt_texts()
-        framing = 0 if texts is None else _FRAMING_TOKENS * len(texts)
-        return self.counter.count(texts, self.prompt_bytes).tokens + framing
+        texts = None
+        if self.prompt_texts is not None and self.counter.tokenizes(self.prompt_bytes):
+            texts = self.prompt_texts()
+        counted = self.counter.count(texts, self.prompt_bytes)
+        framing = 0 if texts is None or counted.basis != TOKENIZER else _FRAMING_TOKENS * len(texts)
+        return counted.tokens + framing
 
     def _count_untold(self) -> Count:
         texts = None if self.texts is None else [_join(pieces) for pieces in self.texts.values()]
