@@ -73,12 +73,12 @@ class Outbox:
         """Tell of one event; return the row to keep, if it is kept."""
         identity = f"evt_{event.time_ns:016x}{self._entropy(8).hex()}"
         # Not in this step, which may be that of a commit: a log that cannot be written must not stop the books.
-        log = partial(_log.warning, event.type, event_id=identity, **event.data)
-        asyncio.get_running_loop().call_soon(log)
+        later = asyncio.get_running_loop().call_soon
+        later(partial(_log.warning, event.type, event_id=identity, **event.data))
         if not self._keeps:
             return []
         if len(self._kept) >= self._kept_max:
-            _log.error("event not kept for the webhook: too many wait already", event_id=identity)
+            later(partial(_log.error, "event not kept for the webhook: too many wait already", event_id=identity))
             return []
         kept = KeptEvent(identity, event.time_ns, _render(event))
         self._kept[identity] = kept
