@@ -7,6 +7,8 @@ import pytest
 
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Flag
+from tallygate.network.gonka import GonkaNode
+from tallygate.network.sending import SentAnswer
 from tests.network import scripted_server as script
 from tests.relay import wiring
 from tests.relay.test_streams import prompt_tokens
@@ -41,6 +43,36 @@ async def test_leaving_before_the_call_is_sent_costs_nothing(kind: str, stream: 
         assert world.upstream_calls == 0
         assert world.ending().kind == e.VOID
         assert world.account.available == world.picousd
+        assert world.posted_ngonka(e.COST_UNPAID) == 0
+
+
+@STREAMED
+@pytest.mark.parametrize("stops", [False, True])
+async def test_leaving_between_two_sendings_costs_nothing(
+    stream: bool, stops: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who leaves, or is cut off, while another node is being connected to after a failure is not sent there."""
+    send, sendings = GonkaNode.send, 0
+
+    async def send_once(self: Any, *args: Any, **options: Any) -> SentAnswer:
+        nonlocal sendings
+        sendings += 1
+        if sendings > 1:
+            await asyncio.Event().wait()  # a connection that does not come about
+        return await send(self, *args, **options)
+
+    monkeypatch.setattr(GonkaNode, "send", send_once)
+    async with open_world() as world:
+        world.order("503")
+        caller = await world.send(stream=stream)
+        await until(lambda: sendings == 2)
+        if stops:
+            world.gateway.relay.cut()
+        else:
+            caller.leave()
+
+        await wait_for_end(world)
+        assert (world.upstream_calls, world.ending().kind, charged(world.ending())) == (1, e.VOID, 0)
         assert world.posted_ngonka(e.COST_UNPAID) == 0
 
 

@@ -1,15 +1,16 @@
 """The life of one paid call, as a table.
 
-    RECEIVED -> HELD -> SENT -> STREAMING -> SETTLED | VOIDED              (EXPIRED: found without an owner)
-                          `-> DRAINING <-'  -> SETTLED | VOIDED
+    RECEIVED -> HELD <-> SENT -> STREAMING -> SETTLED | VOIDED              (EXPIRED: found without an owner)
+                           `-> DRAINING <-'  -> SETTLED | VOIDED
 
 Everything that can happen to a call (a caller who leaves, a node that dies, a store that fails) is an event in
 this table and nothing else; the code that does I/O asks the table what it means for the money. What is not in the
 table cannot happen, and is a defect if it does. The table in `ARCHITECTURE.md` is drawn from this one.
 
 "First byte" is the first byte of an upstream's body. Until then a failed sending may be tried elsewhere under the
-same hold; from then on it may not. A call is HELD until its first request has been written to a connection: whoever
-leaves while we are still looking for one has cost nobody anything.
+same hold; from then on it may not. A call is HELD until its request has been written to a connection, and again from a
+failed sending until the next is written: whoever leaves while we are looking for one is neither charged for what failed
+nor sent again.
 
 DRAINING is a call whose caller is gone while its upstream bills the answer to the end anyway: the answer is read on,
 unseen, for what it says it cost. Nothing is sent again for a caller who is not there.
@@ -89,7 +90,7 @@ TABLE: Final[dict[tuple[State, Event], Transition]] = {
     (State.HELD, Event.TRY_FAILED): Transition(State.HELD, Money.KEEP, "nothing"),
     (State.HELD, Event.NO_TRY_LEFT): Transition(State.VOIDED, Money.VOID, "502, 503 or 504 by the retry table"),
     (State.HELD, Event.CALLER_LEFT): Transition(State.VOIDED, Money.VOID, "gone"),
-    (State.SENT, Event.TRY_FAILED): Transition(State.SENT, Money.KEEP, "nothing"),
+    (State.SENT, Event.TRY_FAILED): Transition(State.HELD, Money.KEEP, "nothing"),
     (State.SENT, Event.NO_TRY_LEFT): Transition(State.VOIDED, Money.VOID, "400, 502, 503 or 504 by the retry table"),
     (State.SENT, Event.FIRST_BYTE): Transition(State.STREAMING, Money.KEEP, ""),
     (State.SENT, Event.CALLER_LEFT): Transition(State.SETTLED, Money.SETTLE_COUNTED, "gone"),
