@@ -305,3 +305,18 @@ async def test_books_are_held_against_their_anchors(machine: Machine, tmp_path: 
     assert check_anchors(archive, path, KEY).faults == [
         "the last anchor commits to other balances than the books give for its moment"
     ]
+
+
+async def test_proofs_after_a_start_that_wrote_nothing_leave_the_books_in_order(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """Two starts may both sign the same last batch: the later epoch goes back on nothing."""
+    ledger = await machine.start()
+    account = await fund(ledger)
+    await proofs_of(machine, ledger, tmp_path).close()
+    ledger = await machine.restart()
+    proofs = proofs_of(machine, ledger, tmp_path)
+    assert await proofs.balance(account.id, account.sequence) is not None
+    report = await proofs.audit()
+
+    assert (report.faults, report.count, report.lost) == ([], 2, 0)

@@ -72,7 +72,7 @@ class Anchoring:
             if head is None:
                 self.report.faults.append(f"anchor {number}: is another store's")
                 continue
-            if standing and head.sequence <= standing[-1][0].sequence and head != standing[-1][0]:
+            if standing and _goes_back(head, standing[-1][0]):
                 self._excuse(standing, head, notes_of(head.sequence))
             standing.append((head, number))
         self._ahead = standing[::-1]
@@ -115,6 +115,13 @@ class Anchoring:
         while standing and standing[-1][0].sequence >= head.sequence:
             standing.pop()
             self.report.lost += 1
+
+
+def _goes_back(head: Head, before: Head) -> bool:
+    """Return whether a head leaves out what one before it had; a later start may sign the same batch once more."""
+    if head.sequence == before.sequence:
+        return head.header_hash != before.header_hash
+    return head.sequence < before.sequence
 
 
 def find_total_faults(
