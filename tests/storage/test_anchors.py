@@ -130,3 +130,47 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         AnchorFile(tmp_path)
     with pytest.raises(AnchorError, match="cannot be read"):
         list(read_anchors(tmp_path))
+
+
+def test_lines_of_another_process_are_never_cut_off(path: Path) -> None:
+    """A copy of the store that goes on with the same anchors is told, and what it has signed stays there."""
+    file = keep(path, SIGNED[0])
+    keep(path, SIGNED[1])
+    with pytest.raises(AnchorError, match="another process"):
+        file.append(SIGNED[2])
+
+    assert read(path) == SIGNED[:2]
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_anchors_that_were_cut_or_moved_away_meanwhile_are_told(path: Path, left: int) -> None:
+    """A file that has lost lines while it is in use is not filled up with zeros, nor begun anew without a word."""
+    file = keep(path, *SIGNED[:2])
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:left]))
+    with pytest.raises(AnchorError, match="shorter"):
+        file.append(SIGNED[2])
+    path.unlink()
+    with pytest.raises(AnchorError, match="shorter"):
+        file.append(SIGNED[2])
+
+    assert not path.exists()
+    path.write_bytes(b"".join(lines))
+    file.append(SIGNED[2])
+    assert read(path) == SIGNED[:3]
+
+
+def test_a_line_that_could_not_be_synced_makes_room_for_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an append that failed has left is our own, also when all of the line is there."""
+    file = keep(path, SIGNED[0])
+
+    def fail(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tallygate.storage.anchors.os.fsync", fail)
+        with pytest.raises(AnchorError, match="Input/output"):
+            file.append(SIGNED[1])
+    file.append(SIGNED[2])
+
+    assert read(path) == [SIGNED[0], SIGNED[2]]

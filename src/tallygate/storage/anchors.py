@@ -7,13 +7,14 @@ knows more than the store is proof that the store has lost its end, or was put b
 another batch in a place is proof that the books were rewritten. Put the file on another disk, and copy it elsewhere.
 
 A crash may leave the last line torn; it was never reported as kept, is told, and is cut off by the next one. What is
-wrong with any other line is damage.
+wrong with any other line is damage. Nothing else is ever cut off: lines that somebody else has added, or taken away,
+while the file is in use, are evidence, and no line is added to those.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 import msgspec
 
@@ -60,6 +61,7 @@ class AnchorFile:
         self.path = path
         self.last: Anchor | None = None
         self.torn_bytes = 0
+        self._leftover = b""  # what a crash, or a failed append, has left behind the last line
         try:
             self._size = self._find_end()
         except OSError as error:
@@ -69,15 +71,19 @@ class AnchorFile:
         """Keep an anchor, durably; blocks.
 
         Raises:
-            AnchorError: It cannot be kept; what the disk has of it counts for nothing.
+            AnchorError: It cannot be kept, and what the disk has of it counts for nothing; or somebody else has
+                changed the file.
         """
         line = _encode(signed) + b"\n"
         try:
             is_new = not self.path.exists()
+            if is_new and self._size:
+                raise self._shortened()
             descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o644)
             with os.fdopen(descriptor, "r+b") as file:
+                self._check_end(file)
                 file.truncate(self._size)  # what a crash or a full disk has left of a line
-                file.seek(self._size)
+                self._leftover = line
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
@@ -86,7 +92,25 @@ class AnchorFile:
         except OSError as error:
             raise AnchorError(f"the anchors {self.path} cannot be written: {error.strerror}") from None
         self._size += len(line)
+        self._leftover = b""
         self.last = Anchor(signed, decode_checkpoint(signed.body))
+
+    def _check_end(self, file: BinaryIO) -> None:
+        """Refuse a file that does not end as this process has left it; leave it at the end of the last line."""
+        if file.seek(0, os.SEEK_END) < self._size:
+            raise self._shortened()
+        file.seek(self._size)
+        if not self._leftover.startswith(file.read()):
+            raise AnchorError(
+                f"another process is adding to the anchors {self.path}: a copy of the store may be going on somewhere. "
+                "Stop one of the two, and see what `tallygate verify` says"
+            )
+        file.seek(self._size)
+
+    def _shortened(self) -> AnchorError:
+        return AnchorError(
+            f"the anchors {self.path} are shorter than they were, or gone: put what was taken away back, or start anew"
+        )
 
     def _find_end(self) -> int:
         """Find the last whole line; return where it ends."""
@@ -109,6 +133,7 @@ class AnchorFile:
         if self.last is None and end > 0:
             raise AnchorError(f"the anchors {self.path} are damaged at their end; put a copy of the file in its place")
         self.torn_bytes = size - end
+        self._leftover = tail[len(tail) - self.torn_bytes :]
         return end
 
 
