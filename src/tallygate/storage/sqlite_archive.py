@@ -58,7 +58,7 @@ class SqliteArchive:
                 totals.take(decode_entry(raw))
             leaves = _read_leaves(db, len(tiles) * TILE_BATCHES, head.sequence)
             root = whole_root([tile[0] for tile in tiles], leaves)
-            balances = [(row[0], *row[3:6]) for row in db.execute(QUERIES["all_accounts"])]
+            balances = list(db.execute(QUERIES["balances_by_id"]))
             return Snapshot(head, root, totals.sums, balances)
 
     def past(self, sequence: int) -> Past:
@@ -72,7 +72,7 @@ class SqliteArchive:
                     totals.take(decode_entry(raw))
                 else:
                     later.append(raw)
-            balances = {row[0]: (row[3], row[4], row[5]) for row in db.execute(QUERIES["all_accounts"])}
+            balances = {row[0]: row[1:] for row in db.execute(QUERIES["balances_by_id"])}
         undo(balances, later)
         return Past(totals.sums, [(name, *amounts) for name, amounts in balances.items()])
 

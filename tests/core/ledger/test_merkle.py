@@ -12,11 +12,13 @@ from tallygate.core.ledger.merkle import (
     EMPTY_ROOT,
     Tree,
     find_path,
+    grow_levels,
     is_proved,
     leaf_hash,
     merkle_root,
     node_hash,
     path_among,
+    path_through,
 )
 
 LEAVES = [leaf_hash(bytes([number])) for number in range(70)]
@@ -206,3 +208,14 @@ def test_ranges_asked_for_a_path_are_whole_or_at_the_end() -> None:
                 return node_hash(LEAVES[begin], LEAVES[end - 1])
 
             find_path(index, size, root_of)
+
+
+@pytest.mark.parametrize("count", range(71))
+def test_path_through_the_nodes_is_the_path(count: int) -> None:
+    """Where all nodes are kept, a path is looked up and not hashed, and it is the same one."""
+    levels = grow_levels(LEAVES[:count])
+
+    assert [path_through(levels, index) for index in range(count)] == [
+        path_among(LEAVES[:count], index) for index in range(count)
+    ]
+    assert levels[-1] == ([merkle_root(LEAVES[:count])] if count else [])

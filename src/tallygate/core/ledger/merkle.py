@@ -76,6 +76,25 @@ def find_path(index: int, size: int, root_of: Callable[[int, int], bytes]) -> li
     return path[::-1]
 
 
+def grow_levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """Return all nodes of the tree over leaf hashes, level by level from the leaves to the root."""
+    levels = [list(leaves)]
+    while len(level := levels[-1]) > 1:
+        odd = [level[-1]] if len(level) % 2 else []
+        levels.append([node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)] + odd)
+    return levels
+
+
+def path_through(levels: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
+    """Return the path that proves a leaf of a tree whose nodes are at hand: nothing is hashed."""
+    path = []
+    for level in levels[:-1]:
+        if (sibling := index ^ 1) < len(level):  # an odd last one has none, and is carried up
+            path.append(level[sibling])
+        index >>= 1
+    return path
+
+
 def path_among(leaves: Sequence[bytes], index: int) -> list[bytes]:
     """Return the path that proves one of these leaf hashes."""
     return find_path(index, len(leaves), lambda begin, end: merkle_root(leaves[begin:end]))

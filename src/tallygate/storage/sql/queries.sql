@@ -66,6 +66,9 @@ SELECT digest FROM idempotency WHERE created_ns < ? AND picousd IS NOT NULL ORDE
 -- name: all_accounts
 SELECT id, name, created_ns, available, held, sequence FROM accounts ORDER BY created_ns, id;
 
+-- name: balances_by_id
+SELECT id, available, held, sequence FROM accounts ORDER BY id;
+
 -- name: all_keys
 SELECT id, account, name, masked, created_ns, revoked_ns, digest FROM keys ORDER BY created_ns, id;
 
