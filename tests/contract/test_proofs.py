@@ -321,3 +321,20 @@ async def test_proofs_after_a_start_that_wrote_nothing_leave_the_books_in_order(
     report = await proofs.audit()
 
     assert (report.faults, report.count, report.lost) == ([], 2, 0)
+
+
+async def test_balances_of_a_busy_account_share_a_checkpoint(machine: Machine, tmp_path: Path) -> None:
+    """A balance signed after somebody asked will do for them, so whoever waits is served by one checkpoint."""
+    ledger = await machine.start()
+    account = await fund(ledger)
+    asked_at = []
+    for number in range(4):
+        await serve(ledger, account, f"chatcmpl-{number}")
+        asked_at.append(account.sequence)
+    proofs = proofs_of(machine, ledger, tmp_path)
+    found = [await proofs.balance(account.id, sequence) for sequence in reversed(asked_at)]
+
+    assert found[0] is not None
+    assert judge(found[0], KEY.public).facts[0].endswith(f"after {account.sequence} entries")
+    assert found == found[:1] * 4
+    assert len(list(read_anchors(tmp_path / "anchors.jsonl"))) == 1

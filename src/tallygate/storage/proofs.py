@@ -128,11 +128,12 @@ class EmbeddedProofs:
 
         Args:
             account: Its id.
-            sequence: Of its last entry: an older checkpoint that knows it will do.
+            sequence: Of its last entry: whichever checkpoint knows that one, or a later one, will do.
         """
 
         def is_known() -> bool:
-            return self._made is not None and self._made.tree.sequence_of(account) == sequence
+            known = None if self._made is None else self._made.tree.sequence_of(account)
+            return known is not None and known >= sequence
 
         await self._covering(is_known)
         made = self._made
