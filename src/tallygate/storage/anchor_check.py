@@ -13,6 +13,7 @@ from tallygate.core.ledger.checkpoint import is_signed
 from tallygate.core.ledger.entry import MalformedEntryError
 from tallygate.core.ledger.totals import Totals
 from tallygate.storage.anchors import read_anchors
+from tallygate.storage.journal import NotAStoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ def check_anchors(archive: Archive, path: Path, key: CheckpointKey) -> AnchorRep
     if last is not None and not report.faults:  # else there is no moment to compare
         try:
             past = archive.past(last.heads[0].sequence)
-        except MalformedEntryError as error:  # the replay of the entries says which one
+        except (MalformedEntryError, NotAStoreError) as error:  # the replay of the entries says which one
             report.faults.append(f"the last anchor's totals cannot be compared: {error}")
             return report
         available = sum(balance[1] for balance in past.balances)

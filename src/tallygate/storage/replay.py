@@ -21,9 +21,10 @@ from tallygate.core.ledger.problems import P4, P5
 from tallygate.core.ledger.stretch import Findings, Stretch
 from tallygate.storage.sql import QUERIES
 from tallygate.storage.sqlite_file import entry_row, open_for_reading, reading
+from tallygate.storage.tile_check import find_sum_faults, find_tile_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.replay import Replay
     from tallygate.core.ledger.report import Report
     from tallygate.core.ledger.stretch import Amounts
+    from tallygate.storage.tile_check import KeptTile
 
     Progress = Callable[[int, int], object]
     """Is told how many entries are done, of how many."""
@@ -69,6 +71,7 @@ class State(NamedTuple):
     heads: dict[bytes, tuple[int, bytes]]
     last_position: int
     last_batch: int
+    tiles: Sequence[KeptTile]
 
 
 class Strays(NamedTuple):
@@ -109,7 +112,11 @@ def audit_file(
                 strays += _feed(db, span, audit)
                 tell(span)
             doubled = list(db.execute(QUERIES["doubled_slots"]))
-    _tell_strays(strays, audit)
+        _tell_strays(strays, audit)
+        if not audit.problems.count:  # else the batches themselves are not what they should be
+            _tell(find_tile_faults(db, state.tiles, 1, state.last_batch), audit)
+        if not audit.problems.count:
+            _tell(find_sum_faults(db, state.tiles, state.last_position, audit.figures.totals), audit)
     for inference, slot in doubled:
         audit.problems.add(P4, f"inference {inference}: has more than one {slot}")
     return audit.finish(state.accounts, state.open_holds, state.heads)
@@ -131,6 +138,8 @@ def audit_end(path: Path, *, entries_max: int = END_ENTRIES) -> Report:
         position, batch = next(db.execute(QUERIES["next_batch"], {"after": state.last_position - entries_max}), _FIRST)
         stretch = Stretch(sheet for at, sheet in _read_sheets(db) if at < position)
         _tell_strays(list(_feed(db, Span(position, state.last_position, batch, state.last_batch), stretch)), stretch)
+        if not stretch.problems.count:
+            _tell(find_tile_faults(db, state.tiles, batch, state.last_batch), stretch)
     return stretch.close(state.accounts, state.open_holds, state.heads)
 
 
@@ -159,6 +168,7 @@ def _read_state(db: apsw.Connection) -> State:
             {writer: (sequence, head) for writer, sequence, head in db.execute(QUERIES["head"])},
             last_position,
             last_batch,
+            list(db.execute(QUERIES["all_tiles"])),
         )
     finally:
         db.execute("COMMIT")
@@ -176,6 +186,11 @@ def _cut(db: apsw.Connection, state: State, span_entries: int) -> list[Span]:
             return spans
         spans.append(Span(position, next_position - 1, batch, next_batch - 1))
         position, batch = next_position, next_batch
+
+
+def _tell(faults: Iterable[str], replay: Replay) -> None:
+    for fault in faults:
+        replay.problems.add(P5, fault)
 
 
 def _tell_strays(strays: Sequence[Strays], replay: Replay) -> None:

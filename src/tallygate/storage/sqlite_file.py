@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from tallygate.core.ledger import entry as e
+from tallygate.core.ledger.totals import MalformedTotalsError
 from tallygate.storage.journal import NotAStoreError, slot_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what goes wrong while a store is opened or read into an error that names the file."""
     try:
         yield
-    except (apsw.Error, e.MalformedEntryError) as error:
+    except (apsw.Error, e.MalformedEntryError, MalformedTotalsError) as error:
         raise NotAStoreError(f"{path} cannot be read as a store: {error}") from None
 
 
