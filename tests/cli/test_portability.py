@@ -54,7 +54,8 @@ def test_a_backup_is_proved_and_says_what_to_keep_too(either: Installation) -> N
     assert told["usd"]["available"] == "5"
     assert len(told["head"]) == 64
     key = either.store.with_suffix(".checkpoint-key")
-    assert told["keep_too"] == [str(either.config), str(pepper_of(either)), str(key)]
+    anchors = either.store.parent / "anchors.jsonl"
+    assert told["keep_too"] == [str(either.config), str(pepper_of(either)), str(key), str(anchors)]
     assert file.stat().st_mode & 0o777 == 0o600
     assert (either.run("backup", str(file)).code, either.run("backup", "/nowhere/at/all").code) == (1, 1)
 
@@ -119,6 +120,7 @@ def test_a_dump_is_loaded_into_a_new_store(either: Installation, options: tuple[
     assert (loaded["entries"], loaded["accounts"], loaded["keys"]) == (dumped["entries"], 1, 0 if options else 1)
     assert file.stat().st_mode & 0o777 == 0o600
     assert "fork" in loaded["next"][0]
+    assert "tallygate.checkpoint-key" in loaded["next"][-1]
     pepper = other.parent / "data" / "tallygate.pepper"
     assert pepper.exists() is bool(options)
     pepper.write_bytes(pepper_of(either).read_bytes())

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import pytest
 
+from tallygate.core.idempotency import Claim
 from tallygate.core.ledger.entry import decode_entry
 from tallygate.storage.dump import DamagedBooksError, write_dump
 from tallygate.storage.journal import NotAStoreError
 from tallygate.storage.load import DamagedDumpError, load_dump
 from tallygate.storage.replay import audit_file
 from tallygate.storage.sqlite import SqliteJournal, StoreLockedError
-from tests.contract.world import WRITER, Machine, SqliteStore, serve
+from tests.contract.world import WRITER, Machine, SqliteStore, end, fund, request, serve, usage
 from tests.storage.filled import TABLES, fill, read_identity, read_table
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def edited(lines: Sequence[bytes], edit: Edit) -> list[bytes]:
     content[-1] |= {
         "accounts": types.count("account"),
         "keys": types.count("key"),
+        "claims": types.count("claim"),
         "batches": types.count("batch"),
         "entries": sum(len(line.get("entries", ())) for line in content[:-1]),
         "sha256": sha256(b"".join(raws[:-1])).hexdigest(),
@@ -112,6 +114,39 @@ async def test_loaded_store_goes_on(path: Path, empty: Path) -> None:
     await serve(ledger, ledger.account(account.id), "chatcmpl-10")
     await machine.stop()
     assert audit_file(empty).kinds["note"] == audit_file(path).kinds["note"] + 1
+
+
+async def test_idempotency_keys_stand_for_the_same_after_a_load(tmp_path: Path) -> None:
+    """A call that was charged before a dump is not charged again after the load, nor is one that was under way."""
+    machine = Machine(SqliteStore(tmp_path / "tallygate.db"))
+    ledger = await machine.start()
+    account = await fund(ledger)
+    done, open_ = Claim(b"1" * 32, b"a" * 32), Claim(b"2" * 32, b"b" * 32)
+    hold = await ledger.hold(request("chatcmpl-1", account)._replace(claim=done))
+    cost = (await ledger.settle(hold, end(), usage(1, 1))).cost.total
+    await ledger.hold(request("chatcmpl-2", account)._replace(claim=open_))
+    await machine.stop()
+    lines = dump(tmp_path / "tallygate.db")
+    _, last = load_dump(lines, tmp_path / "new.db")
+    ledger = await Machine(SqliteStore(tmp_path / "new.db")).start()
+    found = [await ledger.find_claim(claim) for claim in (done, open_)]
+
+    assert [claimed and (claimed.subject, claimed.picousd) for claimed in found] == [
+        ("chatcmpl-1", cost),
+        ("chatcmpl-2", None),
+    ]
+    assert last.claims == 2
+    assert sum(b'"type":"claim"' in line for line in dump(tmp_path / "tallygate.db", with_keys=False)) == 0
+
+
+async def test_claim_under_way_with_a_call_that_is_not_is_refused(path: Path, empty: Path) -> None:
+    """A claim whose call has ended would keep the loaded store from opening; the dump is refused instead."""
+    claim = {"type": "claim", "digest": b64encode(bytes(32)).decode(), "request": "", "created_ns": 1, "picousd": None}
+    with pytest.raises(DamagedDumpError, match="under way with chatcmpl-1, which is not"):
+        load_dump(edited(dump(path), lambda lines: lines.insert(1, claim | {"subject": "chatcmpl-1"})), empty)
+
+    load_dump(edited(dump(path), lambda lines: lines.insert(1, claim | {"subject": "chatcmpl-4"})), empty)
+    assert read_table(empty, "idempotency") == [(bytes(32), b"", "chatcmpl-4", 1, None)]
 
 
 def test_keys_are_left_out_by_choice(path: Path, empty: Path) -> None:

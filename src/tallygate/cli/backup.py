@@ -63,7 +63,7 @@ def restore(session: Session, file: Path, *, replace: bool) -> None:
 
 def _beside(config: Path, settings: StoreSettings) -> list[Path]:
     """Return the files without which a backup is of no use."""
-    return [config, settings.pepper_file, settings.checkpoint_key_file]
+    return [config, settings.pepper_file, settings.checkpoint_key_file, settings.anchors_file]
 
 
 def _advise(config: Path, settings: StoreSettings) -> list[str]:

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from tallygate.config import StoreSettings
+
 STANDARD = Path("-")
 
 
 @click.command(cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--without-keys", is_flag=True, help="Leave the API keys out: names, masks and digests.")
+@click.option("--without-keys", is_flag=True, help="Leave out API keys, and what idempotency keys stand for.")
 @click.pass_obj
 def dump(session: Session, file: Path, *, without_keys: bool) -> None:
     """Write the books, proved, to a new file, or to standard output (-); exit code 7 if they do not add up."""
@@ -53,7 +55,7 @@ def load(session: Session, file: Path) -> None:
     settings = session.load_settings(upstreams=False).store
     with telling(), _read(file) as lines:
         _, end = load_dump(lines, settings.path)
-    content = {**_describe(end), "store": str(settings.path), "next": _advise(settings.pepper_file, end)}
+    content = {**_describe(end), "store": str(settings.path), "next": _advise(settings, end)}
     session.show(content, lambda: _draw(content, ("loaded into", str(settings.path)), *_next(content)))
 
 
@@ -76,14 +78,20 @@ def _read(file: Path) -> Iterator[BinaryIO]:
         yield lines
 
 
-def _advise(pepper: Path, end: End) -> list[str]:
+def _advise(settings: StoreSettings, end: End) -> list[str]:
     """Return what is still to be done; without keys any pepper will do, so one is made."""
+    pepper, checkpoint_key = settings.pepper_file, settings.checkpoint_key_file
     advice = ["The store that was dumped must not go on as well: two that write as one writer are a fork of the books."]
     if not end.keys:
         with contextlib.suppress(SecretFileError):  # told when the store is opened
             read_or_make_secret(pepper)
     elif not pepper.exists():
         advice.append(f"Put the pepper of that store at {pepper}: without it no API key works.")
+    if not checkpoint_key.exists():
+        advice.append(
+            f"Put the checkpoint key of that store at {checkpoint_key}, and its anchors at {settings.anchors_file}, "
+            "before the first start: else a new key is made, and older receipts are no proof under it."
+        )
     return advice
 
 
@@ -94,6 +102,7 @@ def _describe(end: End) -> dict[str, Any]:
         "entries": end.entries,
         "accounts": end.accounts,
         "keys": end.keys,
+        "claims": end.claims,
     }
 
 

@@ -3,13 +3,15 @@
     {"type": "tallygate-dump", "version": 1, "writer": hex, "epoch": n}
     {"type": "account", "id", "name", "created_ns"}                                  one for each account
     {"type": "key", "id", "account", "name", "masked", "digest", …}                  one for each API key, if wanted
+    {"type": "claim", "digest", "request", "subject", "created_ns", "picousd"}       one for each idempotency key
     {"type": "batch", "header": base64, "entries": [base64, …]}                      in the order of their commits
-    {"type": "end", "accounts", "keys", "batches", "entries", "head": hex, "sha256": hex}
+    {"type": "end", "accounts", "keys", "claims", "batches", "entries", "head": hex, "sha256": hex}
 
-Header and entries are the very bytes of `docs/books.md`. What the books do not hold stands beside them: names, and
-digests of keys. What can be computed from them (balances, open holds) is not dumped, and neither is what lives for a
-day only (idempotency keys, events to be delivered). The last line counts everything, names the head, and has the
-SHA-256 of all bytes before it: a dump that was cut off or changed is noticed.
+Header and entries are the very bytes of `docs/books.md`. What the books do not hold stands beside them: names, digests
+of keys, and what idempotency keys stand for, without which a call that is sent again after a load would be charged
+again. What can be computed from them (balances, open holds, tiles) is not dumped, and neither are events that still
+have to be delivered. The last line counts everything, names the head, and has the SHA-256 of all bytes before it: a
+dump that was cut off or changed is noticed.
 
 A table that has to travel gets a line type here, and a case in `_read_beside` and in `row_of`.
 """
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from tallygate.core.idempotency import Claimed
 from tallygate.core.ledger.audit import Audit
 from tallygate.ports import ApiKey
 from tallygate.storage.journal import KeyRow, NewAccount, Row
@@ -67,6 +70,16 @@ class KeyLine(msgspec.Struct, tag="key", forbid_unknown_fields=True, frozen=True
     digest: bytes
 
 
+class ClaimLine(msgspec.Struct, tag="claim", forbid_unknown_fields=True, frozen=True):
+    """What an idempotency key stands for; like a key's, its digests say nothing without the pepper."""
+
+    digest: bytes
+    request: bytes
+    subject: str
+    created_ns: int
+    picousd: int | None
+
+
 class BatchLine(msgspec.Struct, tag="batch", forbid_unknown_fields=True, frozen=True):
     """A header and its entries, byte for byte."""
 
@@ -79,13 +92,15 @@ class End(msgspec.Struct, tag="end", forbid_unknown_fields=True, frozen=True):
 
     accounts: int
     keys: int
+    claims: int
     batches: int
     entries: int
     head: str
     sha256: str
 
 
-Line = Head | AccountLine | KeyLine | BatchLine | End
+BesideLine = AccountLine | KeyLine | ClaimLine
+Line = Head | BesideLine | BatchLine | End
 decode_line: Final = msgspec.json.Decoder(Line).decode
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -96,22 +111,25 @@ class Counts:
 
     accounts: int = 0
     keys: int = 0
+    claims: int = 0
     batches: int = 0
     entries: int = 0
 
-    def add(self, line: AccountLine | KeyLine | BatchLine) -> None:
+    def add(self, line: BesideLine | BatchLine) -> None:
         """Count one line."""
         if isinstance(line, BatchLine):
             self.batches += 1
             self.entries += len(line.entries)
         elif isinstance(line, KeyLine):
             self.keys += 1
+        elif isinstance(line, ClaimLine):
+            self.claims += 1
         else:
             self.accounts += 1
 
     def end(self, head: bytes, digest: str) -> End:
         """Return the last line."""
-        return End(self.accounts, self.keys, self.batches, self.entries, head.hex(), digest)
+        return End(self.accounts, self.keys, self.claims, self.batches, self.entries, head.hex(), digest)
 
 
 class DamagedBooksError(Exception):
@@ -123,10 +141,12 @@ def find_problem(audit: Audit) -> str | None:
     return audit.problems.listed[0] if audit.problems.count else None
 
 
-def row_of(line: AccountLine | KeyLine) -> Row:
+def row_of(line: BesideLine) -> Row:
     """Return what a line is in a store."""
     if isinstance(line, AccountLine):
         return NewAccount(line.id, line.name, line.created_ns)
+    if isinstance(line, ClaimLine):
+        return Claimed(line.digest, line.request, line.subject, line.created_ns, line.picousd)
     key = ApiKey(line.id, line.account, line.name, line.masked, line.created_ns, line.revoked_ns)
     return KeyRow(key, line.digest)
 
@@ -170,13 +190,15 @@ def write_dump(store: Path, write: Callable[[bytes], Any], *, with_keys: bool) -
     return end
 
 
-def _read_beside(db: apsw.Connection, *, with_keys: bool) -> Iterator[AccountLine | KeyLine]:
+def _read_beside(db: apsw.Connection, *, with_keys: bool) -> Iterator[BesideLine]:
     """Return what stands beside the books."""
     for id_, name, created_ns, *_ in db.execute(QUERIES["all_accounts"]):
         yield AccountLine(id_, name, created_ns)
     if with_keys:
         for row in db.execute(QUERIES["all_keys"]):
             yield KeyLine(*row)
+        for row in db.execute(QUERIES["all_claims"]):
+            yield ClaimLine(*row)
 
 
 def _read_batches(db: apsw.Connection) -> Iterator[BatchLine]:

@@ -22,6 +22,7 @@ from tallygate.storage.dump import (
     VERSION,
     AccountLine,
     BatchLine,
+    ClaimLine,
     Counts,
     End,
     Head,
@@ -96,6 +97,7 @@ class DumpReader:
         self._epoch = 0
         self._head = GENESIS
         self._accounts: set[str] = set()
+        self._under_way: set[str] = set()
         self._counts = Counts()
 
     def damaged(self, what: str) -> DamagedDumpError:
@@ -135,6 +137,8 @@ class DumpReader:
                 continue
             if isinstance(line, AccountLine):
                 self._accounts.add(line.id)
+            elif isinstance(line, ClaimLine):
+                self._under_way |= {line.subject} if line.picousd is None else set()
             elif line.account not in self._accounts:
                 raise self.damaged(f"there is no account {line.account} before this key of it")
             yield None, (), (row_of(line),)
@@ -158,6 +162,8 @@ class DumpReader:
             raise self.damaged("the last line counts or names other batches than there are: some lines are missing")
         if line != due:
             raise self.damaged("the SHA-256 of the lines before is another: one of them was changed")
+        if ended := self._under_way - self._audit.inferences.open.keys():
+            raise self.damaged(f"an idempotency key is under way with {min(ended)}, which is not")
         if next(self._lines, None) is not None:
             self.number += 1
             raise self.damaged("there is more after the last line")

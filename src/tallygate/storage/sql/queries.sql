@@ -60,6 +60,9 @@ SELECT digest, request, subject, created_ns, picousd FROM idempotency WHERE dige
 -- name: claims_under_way
 SELECT digest, request, subject, created_ns, picousd FROM idempotency WHERE picousd IS NULL ORDER BY subject;
 
+-- name: all_claims
+SELECT digest, request, subject, created_ns, picousd FROM idempotency ORDER BY created_ns, digest;
+
 -- name: old_claims
 SELECT digest FROM idempotency WHERE created_ns < ? AND picousd IS NOT NULL ORDER BY created_ns LIMIT ?;
 
