@@ -88,7 +88,7 @@ def hold_against_anchors(store: StoreSettings, *, accept_lost_tail: bool) -> Non
     if anchor is not None:
         key = CheckpointKey(read_secret(store.checkpoint_key_file))
         lost = find_lost_tail(anchor, SqliteArchive(store.path), key.public, str(store.path))
-        if lost is not None and not (lost.is_noted or accept_lost_tail):
+        if lost is not None and not accept_lost_tail:
             raise refuse(str(store.path), lost)
 
 

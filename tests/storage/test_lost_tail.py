@@ -73,6 +73,8 @@ def test_loss_that_was_accepted_and_not_yet_anchored_is_known_again() -> None:
     assert (accepted.is_noted, accepted.note) == (True, lost.note)
     with pytest.raises(AnchorError, match="rewritten"):
         hold(seal([*raws, [world.books.note(None, "another note", "operator").raw]]))
+    with pytest.raises(AnchorError, match="rewritten"):  # something comes with the note that moves money
+        hold(seal([*raws, [world.books.note(None, lost.note, "operator").raw, BATCHES[4][1][0]]]))
 
 
 def test_anchor_of_another_store_or_key_is_told() -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallygate.core.ledger.anchoring import lost_tail_note
-from tallygate.core.ledger.batch import header_hash
+from tallygate.core.ledger.batch import decode_header, header_hash
 from tallygate.core.ledger.checkpoint import is_signed
 from tallygate.storage.anchors import AnchorError
 
@@ -34,7 +34,8 @@ class LostTail(NamedTuple):
         anchored: The last batch that was anchored.
         time_ns: When.
         sequence: The last batch that the store has of those before the loss.
-        is_noted: Whether the books record it already; a crash has kept that from being anchored.
+        is_noted: Whether the books record it already; a crash has kept that from being anchored. It is no word of the
+            operator's: whoever can write the store can write the note, so going on takes that word again.
     """
 
     anchored: Head
@@ -86,7 +87,8 @@ def find_lost_tail(anchor: Anchor, archive: Archive, public_key: bytes, where: s
     header = archive.header(anchored.sequence) if anchored.sequence else None
     if header is not None and header_hash(header) != anchored.header_hash:
         accepted = LostTail(anchored, anchor.checkpoint.time_ns, anchored.sequence - 1, is_noted=True)
-        if anchored.sequence == head.sequence and accepted.note in archive.notes(head.sequence):
+        notes = archive.notes(head.sequence) if anchored.sequence == head.sequence else []
+        if accepted.note in notes and len(notes) == decode_header(header).entry_count:  # nothing that moves money
             return accepted
         raise AnchorError(
             f"the store {where} has another batch {anchored.sequence} (header hash {header_hash(header).hex()}) than "

@@ -63,6 +63,7 @@ def test_checkpoint_bytes_are_what_another_encoder_makes() -> None:
         b"\xdc\x00\x05" + pack(FIELDS)[1:],
         pack([2, *FIELDS[1:]]),
         pack([*FIELDS[:4], bytes(31)]),
+        pack([*FIELDS[:2], [], *FIELDS[3:]]),
         pack([*FIELDS[:2], [HEAD, HEAD], *FIELDS[3:]]),
         pack([*FIELDS[:2], [[b"x" * 16, *HEAD[1:]], [b"w" * 16, *HEAD[1:]]], *FIELDS[3:]]),
         pack([*FIELDS[:2], [[b"w" * 15, *HEAD[1:]]], *FIELDS[3:]]),

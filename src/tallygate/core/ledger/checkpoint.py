@@ -100,8 +100,8 @@ def decode_checkpoint(body: bytes) -> Checkpoint:
         raise MalformedCheckpointError("not a checkpoint in canonical form")
     if sizes - {(WRITER_BYTES, HASH_BYTES, HASH_BYTES)} or len(checkpoint.accounts_root) != HASH_BYTES:
         raise MalformedCheckpointError("a hash or a writer of the checkpoint has another length than it should")
-    if writers != sorted(set(writers)):
-        raise MalformedCheckpointError("the checkpoint's writers are not in their order")
+    if not writers or writers != sorted(set(writers)):
+        raise MalformedCheckpointError("the checkpoint's writers are none, or not in their order")
     if any(head.tree_size != head.sequence or head.sequence < 0 for head in checkpoint.heads):
         raise MalformedCheckpointError("a writer's tree has another size than it has batches")
     return checkpoint
