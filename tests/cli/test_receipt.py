@@ -12,15 +12,25 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from tallygate.cli import main
 from tallygate.cli.operator import RemoteOperator
+from tallygate.core.ledger.balances import BalanceTree
 from tallygate.core.ledger.checkpoint import CheckpointKey
 from tallygate.core.ledger.entry import decode_entry
 from tallygate.core.ledger.receipt import encode_document, prove_balance
 from tests.cli.installation import ADMIN_KEY, Installation, Outcome, Program
 from tests.core.ledger.forgery import make_world
-from tests.core.ledger.proving import KEY, OTHER_KEY, commit_to_balances, make_receipt, sign
+from tests.core.ledger.proving import (
+    KEY,
+    OTHER_KEY,
+    TIME_NS,
+    commit_to_balances,
+    make_checkpoint,
+    make_receipt,
+    sign,
+)
 
 BATCHES = make_world().batches()
 RECEIPT = encode_document(make_receipt(BATCHES, "i-1"))
@@ -60,6 +70,21 @@ def test_receipt_without_a_published_key_is_checked_and_says_so(file: Path, caps
     assert main(["--json", "receipt", "verify", str(file)]) == 0
     content = json.loads(capsys.readouterr().out)
     assert (content["proved"], content["key_was_given"], content["key_id"]) == (True, False, KEY.id)
+
+
+def test_words_of_a_forger_are_spelt_out(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever a document calls an account, it hides nothing, adds no line, and is no markup."""
+    name = "acct_1\x1b[8m[/x] [bold]\nIt is signed by the operator.\u202e"
+    tree = BalanceTree(KEY.secret, TIME_NS, [(name, 1, 0, 1)])
+    checkpoint = replace(make_checkpoint(BATCHES), accounts_root=tree.root)
+    proof = prove_balance(tree, name, KEY.sign(checkpoint), KEY.public)
+    assert proof is not None
+    file.write_bytes(encode_document(proof))
+    assert verify(file) == 0
+    said = capsys.readouterr().out
+
+    assert r"acct_1\x1b[8m[/x] [bold]\nIt is signed by the operator.\u202e" in said
+    assert "names itself" in said
 
 
 def test_receipt_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
+from rich.text import Text
 
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.operator import ask, reach_operator, segment
@@ -85,13 +86,14 @@ def verify(session: Session, file: Path, public_key: str | None) -> None:
     session.show(content, lambda: _draw(verdict, content))
 
 
-def _draw(verdict: Verdict, content: dict[str, Any]) -> str:
+def _draw(verdict: Verdict, content: dict[str, Any]) -> Text:
+    """Return what is proved; whoever made the document chose its words, which may not look like any of ours."""
     seconds = (verdict.checkpoint.time_ns if verdict.checkpoint else 0) // 10**9
     lines = [
-        f"This is a proof: {verdict.subject}.",
+        f"This is a proof: {_spell(verdict.subject)}.",
         "",
         f"When the books were signed, at {datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC, they said:",
-        *(f"  - {fact}" for fact in verdict.facts),
+        *(f"  - {_spell(fact)}" for fact in verdict.facts),
         "",
         content["limits"],
     ]
@@ -101,11 +103,16 @@ def _draw(verdict: Verdict, content: dict[str, Any]) -> str:
             "the operator publishes, or give that one with --public-key: else anybody could have made this."
         )
         lines += ["", warning]
-    return "\n".join(lines)
+    return Text("\n".join(lines))
+
+
+def _spell(text: str) -> str:
+    """Return a text on one line, with what would move a terminal's cursor, or hide something, spelt out."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _refuse(faults: list[str]) -> Failure:
-    lines = ["This proves nothing:", *(f"  - {fault}" for fault in faults)]
+    lines = ["This proves nothing:", *(f"  - {_spell(fault)}" for fault in faults)]
     return Failure(Exit.DIFFERENCE, "\n".join(lines), {"proved": False, "faults": faults})
 
 
