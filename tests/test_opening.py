@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from tallygate.config import StoreSettings
+from tallygate.core.errors import StoreUnavailableError
 from tallygate.opening import audit_books, open_books, open_proofs
+from tallygate.storage.anchors import AnchorError, AnchorFile
 from tallygate.storage.backup import back_up, restore
 from tallygate.storage.lost_tail import LostTailError
 from tests.contract.world import SHEET, USD, serve
@@ -86,3 +89,37 @@ async def test_loss_that_was_noted_but_not_anchored_takes_the_word_again(
     await run(store, 0, accept_lost_tail=True)
 
     assert_proved(store, lost=1)
+
+
+async def test_loss_that_cannot_be_anchored_ends_the_start(
+    store: StoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the anchors' disk fails when a loss is accepted, the start ends with that, and can be made again."""
+    await run(store, 1)
+    back_up(store.path, tmp_path / "backup")
+    await run(store, 1)
+    restore(tmp_path / "backup", store.path, replace=True)
+
+    def fail(*_: object) -> None:
+        raise AnchorError("the anchors cannot be written")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AnchorFile, "append", fail)
+        with pytest.raises(StoreUnavailableError, match="cannot be written"):
+            await run(store, 0, accept_lost_tail=True)
+    await run(store, 0, accept_lost_tail=True)
+
+    assert_proved(store, lost=1)
+
+
+async def test_books_without_their_anchors_are_told(store: StoreSettings) -> None:
+    """Books that were moved without their anchors open, with a warning; new ones, and those with anchors, without."""
+    with capture_logs() as quiet:
+        await run(store, 1)
+        await run(store, 0)
+    store.anchors_file.unlink()
+    with capture_logs() as told:
+        await run(store, 0)
+
+    assert quiet == []
+    assert [(line["log_level"], line["anchors"]) for line in told] == [("warning", str(store.anchors_file))]

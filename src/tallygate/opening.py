@@ -98,13 +98,20 @@ async def open_proofs(store: StoreSettings, ledger: EmbeddedLedger) -> EmbeddedP
     Raises:
         SecretFileError: The checkpoint key cannot be read, or is missing although it has signed anchors.
         AnchorError: The anchors cannot be read.
+        StoreUnavailableError: The accepted loss cannot be written, or not be anchored.
     """
     anchors = AnchorFile(store.anchors_file)
     if anchors.torn_bytes:
         _log.warning("the last line of the anchors is torn, and does not count", bytes=anchors.torn_bytes)
+    archive = SqliteArchive(store.path)
+    if anchors.last is None and archive.head().sequence:
+        _log.warning(
+            "these books have no anchors: whether they have lost their end cannot be told. "
+            "If there were any, stop, and put them and their checkpoint key back",
+            anchors=str(anchors.path),
+        )
     read_key = read_or_make_secret if anchors.last is None else read_secret
     key = CheckpointKey(read_key(store.checkpoint_key_file))
-    archive = SqliteArchive(store.path)
     proofs = EmbeddedProofs(archive, anchors, key, now_ns=time.time_ns, store=ledger)
     lost = anchors.last and find_lost_tail(anchors.last, archive, key.public, str(store.path))
     if lost is not None:

@@ -17,6 +17,7 @@ from tallygate.api.server import PortBusyError
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.logs import configure_logs
 from tallygate.cli.session import Command, Session
+from tallygate.core.errors import StoreUnavailableError
 from tallygate.secretfile import SecretFileError
 from tallygate.storage.anchors import AnchorError
 from tallygate.storage.sqlite import NotAStoreError, StoreLockedError
@@ -32,6 +33,7 @@ _ENDINGS: Final[Mapping[type[Exception], Exit]] = {
     TokenizerFileError: Exit.CONFIGURATION,
     PortBusyError: Exit.PORT_BUSY,
     AnchorError: Exit.FAILED,
+    StoreUnavailableError: Exit.FAILED,  # during the start: such as an accepted loss that cannot be anchored
     PermissionError: Exit.FAILED,
 }
 
