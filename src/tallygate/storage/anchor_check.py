@@ -16,9 +16,10 @@ from tallygate.storage.anchors import read_anchors
 from tallygate.storage.journal import NotAStoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from tallygate.core.ledger.checkpoint import CheckpointKey
+    from tallygate.core.ledger.checkpoint import Checkpoint, CheckpointKey
     from tallygate.storage.archive import Archive
 
 
@@ -29,17 +30,8 @@ def check_anchors(archive: Archive, path: Path, key: CheckpointKey) -> AnchorRep
         AnchorError: They cannot be read.
         NotAStoreError: The store cannot be read.
     """
-    faults = []
-    lines = list(read_anchors(path))
-    anchors = []
-    for number, anchor in enumerate(lines, 1):
-        if anchor is not None:
-            anchors.append(anchor)
-            if not is_signed(anchor.signed, key.public):
-                faults.append(f"anchor {number}: is not signed with the checkpoint key")
-        elif number < len(lines):  # the last one may have been torn by a crash
-            faults.append(f"anchor {number}: the line is damaged")
-    anchoring = Anchoring(archive.head().writer, [anchor.checkpoint for anchor in anchors], archive.notes)
+    faults: list[str] = []
+    anchoring = Anchoring(archive.head().writer, _read_checkpoints(path, key, faults), archive.notes)
     for header_hash in archive.header_hashes():
         anchoring.take(header_hash)
     report = anchoring.finish()
@@ -57,3 +49,16 @@ def check_anchors(archive: Archive, path: Path, key: CheckpointKey) -> AnchorRep
         root = BalanceTree(key.secret, last.time_ns, past.balances).root
         report.faults += find_total_faults(last, sums, root)
     return report
+
+
+def _read_checkpoints(path: Path, key: CheckpointKey, faults: list[str]) -> Iterator[Checkpoint]:
+    """Yield what was anchored line by line, since years of it are hundreds of thousands; tell what is no anchor."""
+    damaged = None
+    for number, anchor in enumerate(read_anchors(path), 1):
+        if damaged is not None:  # the last one may have been torn by a crash
+            faults.append(f"anchor {damaged}: the line is damaged")
+        damaged = number if anchor is None else None
+        if anchor is not None:
+            if not is_signed(anchor.signed, key.public):
+                faults.append(f"anchor {number}: is not signed with the checkpoint key")
+            yield anchor.checkpoint
