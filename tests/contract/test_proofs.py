@@ -338,3 +338,15 @@ async def test_balances_of_a_busy_account_share_a_checkpoint(machine: Machine, t
     assert judge(found[0], KEY.public).facts[0].endswith(f"after {account.sequence} entries")
     assert found == found[:1] * 4
     assert len(list(read_anchors(tmp_path / "anchors.jsonl"))) == 1
+
+
+async def test_store_that_cannot_be_read_is_the_stores_trouble(tmp_path: Path) -> None:
+    """Where the disk fails under a question for a receipt, the caller is told to come again, not of a defect."""
+    machine = Machine(SqliteStore(tmp_path / "tallygate.db"))
+    ledger = await machine.start()
+    proofs = proofs_of(machine, ledger, tmp_path)
+    (tmp_path / "tallygate.db").rename(tmp_path / "away")
+    with pytest.raises(StoreUnavailableError, match="cannot be read"):
+        await proofs.receipt("chatcmpl-1")
+    (tmp_path / "away").rename(tmp_path / "tallygate.db")
+    await machine.stop()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import structlog
 
@@ -34,6 +34,9 @@ EVERY_S: Final = 60
 """How old an anchor may get while entries come: what a lost end can cost to find."""
 APART_S: Final = 5
 """How far apart checkpoints are that customers' questions cause: each is a line in the file for ever."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _log = structlog.get_logger()
 
@@ -112,15 +115,19 @@ class EmbeddedProofs:
         return made.signed
 
     async def receipt(self, inference: str, account: str | None = None) -> Receipt | None:
-        """Return the receipt of an inference, None if there is none of this id, or of this account."""
-        found = await asyncio.to_thread(self._archive.find, inference)
+        """Return the receipt of an inference, None if there is none of this id, or of this account.
+
+        Raises:
+            StoreUnavailableError: The store cannot be read, or what it holds cannot be signed.
+        """
+        found = await self._read(self._archive.find, inference)
         if not found or (account is not None and decode_entry(found[0][1]).account != account):
             return None
         await self._covering(lambda: self._sequence >= found[-1][0])
         anchor = self._anchors.last
         if anchor is None:
             raise InvariantBrokenError("what is covered has an anchor")
-        entries = await asyncio.to_thread(self._archive.prove, inference, anchor.checkpoint.heads[0].sequence)
+        entries = await self._read(self._archive.prove, inference, anchor.checkpoint.heads[0].sequence)
         return Receipt(inference, entries, anchor.signed, self._key.public.hex())
 
     async def balance(self, account: str, sequence: int) -> BalanceProof | None:
@@ -156,6 +163,13 @@ class EmbeddedProofs:
         with contextlib.suppress(StoreUnavailableError):
             await self._store.durable()
         await self._make_if_new()
+
+    async def _read(self, question: Callable[P, T], *of: P.args, **more: P.kwargs) -> T:
+        """Ask the archive in a thread; a disk that fails is the store's trouble, and no defect."""
+        try:
+            return await asyncio.to_thread(question, *of, **more)
+        except NotAStoreError as error:
+            raise StoreUnavailableError(str(error)) from None
 
     @property
     def _sequence(self) -> int:
