@@ -102,6 +102,7 @@ async def test_only_the_operator_is_answered(operator: Operator, keys: tuple[str
         (b"{}", "invalid_value", "usd"),
         (b'{"usd":"5","amount":"5"}', "unknown_parameter", "amount"),
         (b'{"usd":"5","reference":""}', "invalid_value", "reference"),
+        (b'{"usd":"5","reference":"a\\u001b[31m"}', "invalid_value", "reference"),
     ],
 )
 async def test_a_deposit_is_never_guessed(operator: Operator, body: bytes, code: str, param: str | None) -> None:

@@ -124,8 +124,8 @@ class AdminApi:
         """Book money that came in, once for each reference."""
         fields = await read_fields(request, {"usd": str, "reference": str})
         reference = fields.get("reference")
-        if reference is not None and not 0 < len(reference) <= 200:
-            raise Refusal(Code.INVALID_VALUE, "reference must have 1 to 200 characters.", param="reference")
+        if reference is not None and not (0 < len(reference) <= 200 and reference.isprintable()):
+            raise Refusal(Code.INVALID_VALUE, "reference must have 1 to 200 printable characters.", param="reference")
         picousd = read_amount(fields, "usd", parse_usd)
         claim = self._claim(request, "deposits", [picousd, reference])
         deposit = await self._ledger.deposit(request.argument, picousd, reference, ACTOR, claim)
