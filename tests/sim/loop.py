@@ -15,6 +15,8 @@ import contextvars
 import heapq
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import apsw
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Coroutine
@@ -72,7 +74,7 @@ class Process:
             try:
                 if coroutine is not None:
                     coroutine.close()
-            except RuntimeError:  # it wanted to wait for something in its last clean-up; nobody is there any more
+            except (RuntimeError, apsw.Error):  # in its last clean-up it wanted to wait, or to write: it is dead
                 pass
         self._tasks.clear()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import random
 import tempfile
@@ -100,6 +101,7 @@ class World:
 
     def note(self, what: str) -> None:
         """Write a line of the trace."""
+        what = what.replace(str(self.path.parent), "")  # another folder each time
         self.trace.append(f"{self.loop.time():10.6f} {self.loop.steps:6d} {what}")
 
     async def play(self) -> None:
@@ -278,7 +280,7 @@ def play(seed: int, calls_max: int = CALLS_MAX) -> Outcome:
     with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
         world = World(plan, loop, Path(folder))
         try:
-            with _logs_to(world), shortcuts():
+            with _logs_to(world), shortcuts(), _without_collecting():
                 loop.run_until_complete(world.play())
         finally:
             loop.close()
@@ -303,6 +305,16 @@ def _logs_to(world: World) -> Iterator[None]:
         yield
     finally:
         structlog.reset_defaults()
+
+
+@contextlib.contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Have no garbage collected meanwhile: a world is small, and when it is would depend on the worlds before."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _outcome_of(seen: Seen) -> str:
