@@ -6,7 +6,7 @@ The seal (Merkle root, chained header) is made here, once for all journals.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from tallygate.core.errors import InvariantBrokenError
 from tallygate.core.idempotency import Claimed
@@ -16,7 +16,7 @@ from tallygate.core.ledger.merkle import leaf_hash, merkle_root
 from tallygate.ports import KeptEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from tallygate.core.ledger.records import Written
@@ -150,14 +150,16 @@ def seal(entries: Sequence[Written], writer: bytes, epoch: int, sequence: int, p
     return encode_header(Header(1, writer, epoch, sequence, previous, root, len(entries), time_ns))
 
 
+_SLOTS: Final[Mapping[str, str]] = {e.HOLD: "hold", **dict.fromkeys(e.ENDINGS, "end")}
+
+
 def slot_of(entry: e.Entry) -> str | None:
     """Return an entry's place in its inference: there is one of each, which makes a second ending impossible."""
     if entry.inference is None:
         return None
-    if entry.kind == e.HOLD:
-        return "hold"
-    if entry.kind in e.ENDINGS:
-        return "end"
+    slot = _SLOTS.get(entry.kind)
+    if slot is not None:
+        return slot
     return f"{entry.part}.{entry.try_}{'+' if entry.completion_tokens is None else '-'}"
 
 

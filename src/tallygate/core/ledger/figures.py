@@ -85,6 +85,11 @@ class Figures:
     expired: dict[tuple[str, str], Loss] = field(default_factory=dict)
     sent: dict[tuple[str, str, int], Sent] = field(default_factory=dict)
 
+    def note_lowest(self, kind: str, available: int) -> None:
+        """Note what an entry of a kind that takes money has left available."""
+        if available < self.lowest.get(kind, available + 1):
+            self.lowest[kind] = available
+
     def count_sent(self, entry: Entry, paid: int, unpaid: int) -> None:
         """Count the sending that an entry ends, and its bill."""
         key = (entry.upstream or "", entry.node or "", entry.time_ns // DAY_NS)

@@ -61,6 +61,11 @@ class OpenHold:
     most: tuple[int, int] | None
     sendings: dict[Attempt, Sending]
 
+    def is_sent_only(self, ending: Entry) -> bool:
+        """Return whether the one sending that is under way is the one that an ending names."""
+        last = self.sendings.get((ending.part, ending.try_))
+        return last is not None and last[1].upstream == ending.upstream and len(self.sendings) == 1
+
 
 class Inferences:
     """Price sheets and open holds, as far as the entries that were taken tell."""
@@ -100,16 +105,28 @@ class Inferences:
             self._listed[sheet.version, model] = Listed(price, sheet.fee_ppm)
         self.sheets_digest = sha256(self.sheets_digest + text.encode()).digest()
 
+    def listed_in_force(self, entry: Entry) -> Listed | None:
+        """Return the price that a hold names, if its sheet is the one in force."""
+        if entry.sheet_version != self._in_force:
+            return None
+        return self._listed.get((entry.sheet_version, entry.model))
+
+    def open_hold(
+        self, entry: Entry, entry_bytes: bytes, held: int, listed: Listed | None, most: tuple[int, int] | None
+    ) -> None:
+        """Open a hold, whatever is to be said of it."""
+        sendings: dict[Attempt, Sending] = {(entry.part, entry.try_): (None, entry)}
+        self.open[entry.inference or ""] = OpenHold(entry_id(entry_bytes), entry, held, listed, most, sendings)
+
     def take_hold(self, entry: Entry, entry_bytes: bytes, moves: Moves, tell: Tell) -> None:
-        """Open a hold."""
+        """Open a hold, and check it."""
         inference = entry.inference or ""
         if inference in self.open:
             tell(P4, f"inference {inference} has a hold already")
         listed = self._listed.get((entry.sheet_version, entry.model))
-        most = _list_price(listed, entry)
+        most = list_price(listed, entry)
         held = moves.get(HELD, 0)
-        sendings: dict[Attempt, Sending] = {(entry.part, entry.try_): (None, entry)}
-        self.open[inference] = OpenHold(entry_id(entry_bytes), entry, held, listed, most, sendings)
+        self.open_hold(entry, entry_bytes, held, listed, most)
         if most is None:
             tell(P6, "names no price on a known sheet")
         elif held != most[0] + most[1]:
@@ -150,7 +167,7 @@ class Inferences:
         if entry.key_id != began.key_id or entry.model != began.model or entry.sheet_version != began.sheet_version:
             tell(P4, "names another key, model or sheet than its hold")
         _check_sendings(entry, hold, tell)
-        listed = _list_price(hold.listed, entry)
+        listed = list_price(hold.listed, entry)
         if entry.kind == e.SETTLE or entry.flags & _CHARGED_AFTER_CRASH:
             _check_charge(charged, listed, hold, tell)
             figures.charged += 1
@@ -162,7 +179,7 @@ class Inferences:
         _count_ending(entry, moves, hold, figures)
 
 
-def _list_price(listed: Listed | None, entry: Entry) -> tuple[int, int] | None:
+def list_price(listed: Listed | None, entry: Entry) -> tuple[int, int] | None:
     """Return what an entry's tokens cost at a price, base and fee, or None where nobody can tell."""
     prompt, completion = entry.prompt_tokens, entry.completion_tokens
     if listed is None or prompt is None or completion is None or prompt < 0 or completion < 0:
@@ -211,11 +228,11 @@ def _check_memo(entry: Entry, moves: Moves, hold: OpenHold, listed: int, charged
 
 def _check_sendings(entry: Entry, hold: OpenHold, tell: Tell) -> None:
     """Check that an ending ends the last sending, and no other is left; an expiry ends all that it finds."""
-    last = hold.sendings.get((entry.part, entry.try_))
     if entry.kind != e.EXPIRE:
-        if last is None or last[1].upstream != entry.upstream or len(hold.sendings) != 1:
+        if not hold.is_sent_only(entry):
             tell(P7, "does not end the one sending that is under way")
         return
+    last = hold.sendings.get((entry.part, entry.try_))
     if hold.sendings and (last is None or last[1].upstream != entry.upstream):
         tell(P7, "names a sending that is not under way")
     payables = {e.payable_account(began.upstream or "") for _, began in hold.sendings.values()}

@@ -26,6 +26,7 @@ from tallygate.core.ledger.entry import Entry, MalformedEntryError, decode_entry
 from tallygate.core.ledger.figures import Figures
 from tallygate.core.ledger.inferences import Inferences
 from tallygate.core.ledger.merkle import leaf_hash, merkle_root
+from tallygate.core.ledger.plain import Plain
 from tallygate.core.ledger.problems import P1, P2, P4, P5, Problems
 from tallygate.core.ledger.report import Report
 from tallygate.core.ledger.rules import AVAILABLE, HELD, Moves, read_moves
@@ -61,15 +62,22 @@ class Replay:
 
     def __init__(self) -> None:
         self.problems = Problems()
-        self.figures = Figures()
+        self._figures = Figures()
+        self._plain = Plain()
         self.balances: dict[str, Balance] = {}
         self.tips: dict[bytes, Tip] = {}
         self.references: set[tuple[str, str]] = set()
         self.inferences = Inferences()
         self.sequence: int | None = None
-        self._where = ""
+        self._header: Header | None = None
         self._number = 0
         self._kind = ""
+
+    @property
+    def figures(self) -> Figures:
+        """What has been counted."""
+        self._plain.pour(self._figures)
+        return self._figures
 
     # --- what has not been seen before; a replay from the beginning knows that there was nothing -----------------
 
@@ -77,8 +85,8 @@ class Replay:
         """Return where the chain of a writer was before its first batch."""
         return Tip()
 
-    def meet_account(self, entry: Entry, moves: Moves) -> Balance:  # noqa: ARG002
-        """Return what an account had before its first entry."""
+    def meet_account(self, entry: Entry, available: int, held: int) -> Balance:  # noqa: ARG002
+        """Return what an account had before its first entry, which adds this."""
         return Balance()
 
     def meet_unheld(self, entry: Entry, entry_bytes: bytes) -> None:  # noqa: ARG002
@@ -90,7 +98,7 @@ class Replay:
 
     def take(self, header_bytes: bytes, entries: Sequence[bytes]) -> Sequence[Entry | None]:
         """Check one batch and everything in it; return its entries, None for what is none."""
-        figures, problems = self.figures, self.problems
+        figures, problems = self._figures, self.problems
         figures.batches += 1
         try:
             header = decode_header(header_bytes)
@@ -99,7 +107,7 @@ class Replay:
             problems.add(P5, f"batch {figures.batches}: {error}")
             return [None] * len(entries)
         self.sequence = header.sequence
-        self._where = f"batch {header.sequence} of writer {header.writer.hex()[:8]}"
+        self._header = header
         self._check_chain(header, header_bytes)
         if header.entry_count != len(entries) or not entries:
             problems.add(P5, f"{self._where}: the header counts {header.entry_count} entries, there are {len(entries)}")
@@ -108,7 +116,6 @@ class Replay:
                 P5, f"{self._where}: the entries do not have the sealed root: one was changed, moved or replaced"
             )
         figures.entries += len(entries)
-        kinds, totals = figures.kinds, figures.totals
         decoded: list[Entry | None] = []
         for number, entry_bytes in enumerate(entries):
             try:
@@ -118,19 +125,34 @@ class Replay:
                 decoded.append(None)
                 continue
             decoded.append(entry)
-            self._number, self._kind = number, entry.kind
-            if entry.epoch != header.epoch or entry.writer != header.writer:
-                self._tell(P5, "carries another writer or epoch than its batch")
-            kinds[entry.kind] += 1
-            moves = read_moves(entry, self._tell)
-            for place, amount in moves.items():
-                totals[place] += amount
-            if entry.account is not None:
-                self._check_account(entry, entry.account, moves)
-            self.take_inference(entry, entry_bytes, moves)
-            if entry.reference is not None:
-                self._check_reference(entry, entry.reference)
+            if entry.epoch != header.epoch or entry.writer != header.writer or not self.take_plain(entry, entry_bytes):
+                self._number = number
+                self.take_closely(entry, entry_bytes, header)
         return decoded
+
+    def take_plain(self, entry: Entry, entry_bytes: bytes) -> bool:
+        """Take an entry at one look if it is of the ordinary kind and just as it must be."""
+        kind = entry.kind
+        if kind == e.SETTLE:
+            return self._plain.take_settle(entry, self, self._figures)
+        if kind == e.HOLD:
+            return self._plain.take_hold(entry, entry_bytes, self, self._figures)
+        return False
+
+    def take_closely(self, entry: Entry, entry_bytes: bytes, header: Header) -> None:
+        """Check everything that there is to an entry, and tell what is wrong."""
+        self._kind = entry.kind
+        if entry.epoch != header.epoch or entry.writer != header.writer:
+            self._tell(P5, "carries another writer or epoch than its batch")
+        self._figures.kinds[entry.kind] += 1
+        moves = read_moves(entry, self._tell)
+        for place, amount in moves.items():
+            self._figures.totals[place] += amount
+        if entry.account is not None:
+            self._check_account(entry, entry.account, moves)
+        self.take_inference(entry, entry_bytes, moves)
+        if entry.reference is not None:
+            self._check_reference(entry, entry.reference)
 
     def take_inference(self, entry: Entry, entry_bytes: bytes, moves: Moves) -> None:
         """Follow an inference by one more entry."""
@@ -141,9 +163,9 @@ class Replay:
             if entry.inference not in inferences.open:
                 self.meet_unheld(entry, entry_bytes)
             elif kind == e.ATTEMPT:
-                inferences.take_attempt(entry, entry_bytes, moves, self.figures, self._tell)
+                inferences.take_attempt(entry, entry_bytes, moves, self._figures, self._tell)
             else:
-                inferences.take_ending(entry, moves, self.figures, self._tell)
+                inferences.take_ending(entry, moves, self._figures, self._tell)
         elif kind == e.SHEET:
             inferences.take_sheet(entry, self._tell)
 
@@ -180,6 +202,11 @@ class Replay:
             problems=self.problems.listed,
         )
 
+    @property
+    def _where(self) -> str:
+        header = self._header
+        return "" if header is None else f"batch {header.sequence} of writer {header.writer.hex()[:8]}"
+
     def _tell(self, promise: str, problem: str) -> None:
         """Tell a problem of the entry that is being checked."""
         self.problems.add(promise, f"{self._where}, entry {self._number} ({self._kind}): {problem}")
@@ -200,11 +227,11 @@ class Replay:
         self.tips[header.writer] = Tip(header_hash(header_bytes), header.sequence, header.epoch, starts)
 
     def _check_account(self, entry: Entry, account: str, moves: Moves) -> None:
+        more, more_held = moves.get(AVAILABLE, 0), moves.get(HELD, 0)
         balance = self.balances.get(account)
         if balance is None:
-            balance = self.balances[account] = self.meet_account(entry, moves)
-        available = balance.available + moves.get(AVAILABLE, 0)
-        held = balance.held + moves.get(HELD, 0)
+            balance = self.balances[account] = self.meet_account(entry, more, more_held)
+        available, held = balance.available + more, balance.held + more_held
         sequence = balance.sequence + 1
         if entry.account_sequence != sequence:
             self._tell(P2, f"account {account} has entry {entry.account_sequence} after {sequence - 1}")
@@ -214,8 +241,8 @@ class Replay:
             self._tell(P2, f"account {account} should have {available} available, {held} held")
         if held < 0 or (available < 0 and entry.kind == e.HOLD):  # a correction may, and then whatever gives back may
             self._tell(P1, f"takes account {account} below zero")
-        if entry.kind in _TAKING and available < self.figures.lowest.get(entry.kind, available + 1):
-            self.figures.lowest[entry.kind] = available
+        if entry.kind in _TAKING:
+            self._figures.note_lowest(entry.kind, available)
 
     def _check_reference(self, entry: Entry, reference: str) -> None:
         key = (entry.account or "", reference)

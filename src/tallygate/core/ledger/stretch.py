@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.problems import P3
 from tallygate.core.ledger.replay import Balance, Replay, Tip
-from tallygate.core.ledger.rules import AVAILABLE, HELD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.figures import Figures
     from tallygate.core.ledger.inferences import OpenHold
     from tallygate.core.ledger.report import Report
-    from tallygate.core.ledger.rules import Moves
 
 Amounts = tuple[int, int, int]
 """Available, held and sequence of an account."""
@@ -85,9 +83,8 @@ class Stretch(Replay):
         tip = self._before.tips[header.writer] = Tip(header.previous, header.sequence - 1, header.epoch)
         return tip
 
-    def meet_account(self, entry: Entry, moves: Moves) -> Balance:
+    def meet_account(self, entry: Entry, available: int, held: int) -> Balance:
         """Take an entry's word for what its account had."""
-        available, held = moves.get(AVAILABLE, 0), moves.get(HELD, 0)
         before = (
             (entry.available_after or 0) - available,
             (entry.held_after or 0) - held,
@@ -104,7 +101,8 @@ class Stretch(Replay):
         """Check one batch, and note which holds begin in it."""
         decoded = super().take(header_bytes, entries)
         self._began += [entry.inference or "" for entry in decoded if entry is not None and entry.kind == e.HOLD]
-        self._sheets += [entry for entry in decoded if entry is not None and entry.kind == e.SHEET]
+        if self._figures.kinds[e.SHEET] != len(self._sheets):
+            self._sheets += [entry for entry in decoded if entry is not None and entry.kind == e.SHEET]
         return decoded
 
     def close(
