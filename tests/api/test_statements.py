@@ -6,7 +6,7 @@ import pytest
 
 from tallygate.api.statements import Month, describe_line, iso_time, name_flags, read_month
 from tallygate.core.errors import Refusal
-from tallygate.core.ledger.statement import CHARGE, Stretch, read_lines
+from tallygate.core.ledger.statement import CHARGE, Period, read_lines
 from tests.core.ledger.test_statement import history_of, make_world
 
 
@@ -48,7 +48,7 @@ def test_flags_are_words() -> None:
 def test_a_charge_says_what_it_is_made_of() -> None:
     """A charge has its inference, key, model, tokens, price sheet, and base + fee = total."""
     history = history_of(make_world())
-    line = next(line for line in read_lines(history, Stretch(0, 4)) if line.kind == CHARGE)
+    line = next(line for line in read_lines(history, Period(0, 4)) if line.kind == CHARGE)
 
     assert describe_line(line) == {
         "sequence": 4,

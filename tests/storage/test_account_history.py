@@ -9,7 +9,7 @@ import pytest
 
 from tallygate.core.ledger.entry import decode_entry
 from tallygate.core.ledger.records import UnknownAccountError
-from tallygate.core.ledger.statement import BooksDisagreeError, Stretch
+from tallygate.core.ledger.statement import BooksDisagreeError, Period
 from tallygate.storage.account_history import open_history
 from tests.contract.world import Machine, MemoryStore, SqliteStore, fund, serve
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("kind", ["sqlite", "memory"])
 async def test_history_has_the_entries_of_one_account_in_their_order(tmp_path: Path, kind: str) -> None:
-    """Numbers, single entries and stretches are those of the account alone, while the store is open for writing."""
+    """Numbers, single entries and periods are those of the account alone, while the store is open for writing."""
     machine = Machine(SqliteStore(tmp_path / "tallygate.db") if kind == "sqlite" else MemoryStore())
     ledger = await machine.start()
     ann, bob = await fund(ledger), await fund(ledger)
@@ -27,7 +27,7 @@ async def test_history_has_the_entries_of_one_account_in_their_order(tmp_path: P
     await serve(ledger, bob, "chatcmpl-2")
     await serve(ledger, ann, "chatcmpl-3")
     with ledger._journal.history(ann.id) as (account, history):
-        found = list(history.entries(Stretch(1, 5)))
+        found = list(history.entries(Period(1, 5)))
         assert (account.id, account.available, history.account, history.last) == (ann.id, ann.available, ann.id, 6)
         assert [number for number, _ in found] == [2, 3, 4, 5]
         assert [history.entry(number) for number, _ in found] == [raw for _, raw in found]

@@ -24,7 +24,7 @@ from tallygate.cli.session import Command, Session
 from tallygate.cli.storefile import telling
 from tallygate.cli.tables import count, dollars, pairs
 from tallygate.core.errors import Refusal
-from tallygate.core.ledger.statement import VOIDED, draw_up, find_stretch, read_lines
+from tallygate.core.ledger.statement import VOIDED, draw_up, find_period, read_lines
 from tallygate.storage.account_history import open_history
 from tallygate.storage.wholefile import whole_file
 
@@ -72,10 +72,10 @@ def statement(session: Session, account: str, month: str, form: str | None, outp
 def _print(path: Path, account_id: str, month: Month, output: Path | None, *, is_json: bool) -> dict[str, Any]:
     """Print a statement and return all of it but the lines."""
     with open_history(path, account_id) as (account, history):
-        stretch = find_stretch(history, month.start_ns, month.end_ns)
-        drawn = draw_up(history, stretch)
+        period = find_period(history, month.start_ns, month.end_ns)
+        drawn = draw_up(history, period)
         content = describe_statement(account.id, account.name, month, drawn, time.time_ns())
-        lines = (describe_line(line) for line in read_lines(history, stretch) if line.kind != VOIDED)
+        lines = (describe_line(line) for line in read_lines(history, period) if line.kind != VOIDED)
         with _opened(output) as file:
             (_write_json if is_json else write_csv)(file, content, lines)
     return content

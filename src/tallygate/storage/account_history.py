@@ -10,7 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from tallygate.core.ledger.records import UnknownAccountError
-from tallygate.core.ledger.statement import BooksDisagreeError, Stretch, missing
+from tallygate.core.ledger.statement import BooksDisagreeError, Period, missing
 from tallygate.storage.journal import StoredAccount
 from tallygate.storage.sql import QUERIES
 from tallygate.storage.sqlite_file import open_for_reading, reading
@@ -36,9 +36,9 @@ class SqliteHistory:
             return bytes(raw)
         raise missing(number)
 
-    def entries(self, stretch: Stretch) -> Iterator[tuple[int, bytes]]:
-        """Return the entries of a stretch with their numbers, in their order."""
-        yield from self._db.execute(QUERIES["entries_of_account"], (self.account, *stretch))
+    def entries(self, period: Period) -> Iterator[tuple[int, bytes]]:
+        """Return the entries of a period with their numbers, in their order."""
+        yield from self._db.execute(QUERIES["entries_of_account"], (self.account, *period))
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ from tallygate.core.ledger.records import (
 )
 from tallygate.core.ledger.restoring import restore_hold
 from tallygate.core.ledger.rules import amount_of
-from tallygate.core.ledger.statement import draw_up, find_stretch, read_lines
+from tallygate.core.ledger.statement import draw_up, find_period, read_lines
 from tallygate.core.pricing import Sheet
 from tallygate.core.usage import charged_after_crash
 from tallygate.ports import ApiKey, KeptEvent, UnknownKeyError
@@ -255,10 +255,10 @@ class EmbeddedLedger:
 
         def read() -> tuple[Statement, list[Line]]:
             with self._journal.history(account_id) as (_, history):
-                stretch = find_stretch(history, start_ns, end_ns)
-                if stretch.to - stretch.after > entries_max:
-                    raise refusals.statement_too_long(stretch.to - stretch.after)
-                return draw_up(history, stretch), list(read_lines(history, stretch))
+                period = find_period(history, start_ns, end_ns)
+                if period.to - period.after > entries_max:
+                    raise refusals.statement_too_long(period.to - period.after)
+                return draw_up(history, period), list(read_lines(history, period))
 
         return await asyncio.to_thread(read)
 

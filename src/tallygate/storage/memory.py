@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tallygate.core.ledger.records import Written
     from tallygate.core.ledger.report import Report
-    from tallygate.core.ledger.statement import Stretch
+    from tallygate.core.ledger.statement import Period
 
 
 @dataclass(slots=True)
@@ -70,9 +70,9 @@ class MemoryHistory:
         """Return one entry."""
         return self._raws[number - 1]
 
-    def entries(self, stretch: Stretch) -> Iterator[tuple[int, bytes]]:
-        """Return the entries of a stretch with their numbers."""
-        return enumerate(self._raws[stretch.after : stretch.to], stretch.after + 1)
+    def entries(self, period: Period) -> Iterator[tuple[int, bytes]]:
+        """Return the entries of a period with their numbers."""
+        return enumerate(self._raws[period.after : period.to], period.after + 1)
 
 
 class MemoryJournal:

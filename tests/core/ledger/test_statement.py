@@ -15,10 +15,10 @@ from tallygate.core.ledger.statement import (
     CHARGE,
     VOIDED,
     BooksDisagreeError,
-    Stretch,
+    Period,
     draw_up,
     find_cut,
-    find_stretch,
+    find_period,
     read_lines,
 )
 from tests.core.ledger.world import FREE, MODEL, USD, WRITER, World, end, usage
@@ -43,9 +43,9 @@ class Entries:
         """Return one entry."""
         return self.raws[number - 1]
 
-    def entries(self, stretch: Stretch) -> Iterator[tuple[int, bytes]]:
-        """Return a stretch."""
-        return enumerate(self.raws[stretch.after : stretch.to], stretch.after + 1)
+    def entries(self, period: Period) -> Iterator[tuple[int, bytes]]:
+        """Return a period."""
+        return enumerate(self.raws[period.after : period.to], period.after + 1)
 
 
 class Clock:
@@ -91,7 +91,7 @@ def make_world(clock: Clock | None = None) -> World:
 
 def test_every_movement_is_a_line() -> None:
     """Deposits, corrections and charges are lines with what they moved and left; holds are none, voids are marked."""
-    lines = list(read_lines(history_of(make_world()), Stretch(0, 16)))
+    lines = list(read_lines(history_of(make_world()), Period(0, 16)))
 
     assert [(line.kind, line.picousd, line.entry.inference) for line in lines] == [
         (e.DEPOSIT, USD, None),
@@ -110,7 +110,7 @@ def test_every_movement_is_a_line() -> None:
 def test_sums_are_by_kind_and_by_model() -> None:
     """The sums give count, tokens, base and fee, over all and for each model, and the balance with what is held."""
     history = history_of(make_world())
-    drawn = draw_up(history, Stretch(0, 16))
+    drawn = draw_up(history, Period(0, 16))
 
     assert (drawn.opening, drawn.deposits, drawn.corrections) == (0, USD, -5)
     assert drawn.closing == USD - 5 - drawn.charges.total
@@ -127,7 +127,7 @@ def test_sums_are_by_kind_and_by_model() -> None:
 def test_what_is_held_is_part_of_the_balance() -> None:
     """A cut between a hold and its charge leaves the hold's money in the balance; the charge is in the later part."""
     history = history_of(make_world())
-    before, after = draw_up(history, Stretch(0, 3)), draw_up(history, Stretch(3, 4))
+    before, after = draw_up(history, Period(0, 3)), draw_up(history, Period(3, 4))
 
     assert (before.closing, before.charges.count) == (USD, 0)
     assert (after.opening, after.closing, after.charges.count) == (USD, USD - 12_108, 1)
@@ -135,7 +135,7 @@ def test_what_is_held_is_part_of_the_balance() -> None:
 
 def test_an_account_without_entries_has_an_empty_statement() -> None:
     """Before anything has happened all is zero."""
-    drawn = draw_up(Entries("a", []), find_stretch(Entries("a", []), 0, 10**18))
+    drawn = draw_up(Entries("a", []), find_period(Entries("a", []), 0, 10**18))
 
     assert (drawn.opening, drawn.closing, dict(drawn.counts)) == (0, 0, {})
 
@@ -174,9 +174,9 @@ def test_cut_of_a_past_month_never_moves(times: list[int], moment: int, later: l
 def test_a_stretch_never_ends_before_it_begins(times: list[int], moments: tuple[int, int]) -> None:
     """Also where a clock went back, the later cut is not before the earlier one."""
     history = dated(times)
-    stretch = find_stretch(history, *sorted(moments))
+    period = find_period(history, *sorted(moments))
 
-    assert 0 <= stretch.after <= stretch.to <= history.last
+    assert 0 <= period.after <= period.to <= history.last
 
 
 ACTS = st.lists(
@@ -228,16 +228,16 @@ def test_every_statement_of_any_history_adds_up_and_follows_the_last(
     cuts = [0, *sorted(moments), 10**9]
     balance, lines = 0, []
     for start_ns, end_ns in pairwise(cuts):
-        drawn = draw_up(history, find_stretch(history, start_ns, end_ns))
+        drawn = draw_up(history, find_period(history, start_ns, end_ns))
         assert drawn.opening == balance
         moved = drawn.deposits + drawn.corrections - drawn.charges.base - drawn.charges.fee
         assert drawn.closing - drawn.opening == moved == sum(by for at, by in noted if start_ns <= at < end_ns)
         assert sum(of.total for of in drawn.by_model.values()) == drawn.charges.total
         balance = drawn.closing
-        lines += list(read_lines(history, drawn.stretch))
+        lines += list(read_lines(history, drawn.period))
 
     assert balance == world.books.account("a").balance
-    assert lines == list(read_lines(history, Stretch(0, history.last)))
+    assert lines == list(read_lines(history, Period(0, history.last)))
 
 
 def change(number: int, **fields: Any) -> Callable[[Entries], None]:
@@ -289,14 +289,14 @@ def test_flaw_is_found_before_anything_is_printed(spoil: Callable[[Entries], obj
     spoil(history)
 
     with pytest.raises(BooksDisagreeError, match=told):
-        draw_up(history, Stretch(0, history.last))
+        draw_up(history, Period(0, history.last))
 
 
 def test_missing_last_entry_is_found() -> None:
-    """A history that ends before its stretch does is told."""
+    """A history that ends before its period does is told."""
     history = history_of(make_world())
-    stretch = Stretch(0, history.last)
+    period = Period(0, history.last)
     history.raws.pop()
 
     with pytest.raises(BooksDisagreeError, match="entry 16 of the account is missing"):
-        list(read_lines(history, stretch))
+        list(read_lines(history, period))

@@ -1,4 +1,4 @@
-"""What happened to one account in a stretch of time: every movement of its balance, the sums, and their proof.
+"""What happened to one account in a period: every movement of its balance, the sums, and their proof.
 
 The balance of an account is what is available plus what is held. A hold moves money between the two and so is no
 movement of the balance: what is held at the beginning or at the end of a statement is part of its balance, and an
@@ -10,7 +10,7 @@ across such an instant, the entries around it stay with their neighbours: each i
 for both months are cut at the same place.
 
 Invariant: nothing is given out that does not follow from the entry before it. `draw_up` goes through the whole
-stretch first, so whoever prints a statement knows that all of it adds up.
+period first, so whoever prints a statement knows that all of it adds up.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class History(Protocol):
     def entry(self, number: int) -> bytes:
         """Return one entry."""
 
-    def entries(self, stretch: Stretch) -> Iterator[tuple[int, bytes]]:
-        """Return the entries of a stretch with their numbers, in their order."""
+    def entries(self, period: Period) -> Iterator[tuple[int, bytes]]:
+        """Return the entries of a period with their numbers, in their order."""
 
 
-class Stretch(NamedTuple):
+class Period(NamedTuple):
     """The entries after one number, up to and with another."""
 
     after: int
@@ -106,14 +106,14 @@ class Charges:
 
 @dataclass(slots=True)
 class Statement:
-    """The sums of a stretch of an account's entries.
+    """The sums of a period of an account's entries.
 
     Attributes:
         counts: How many deposits, corrections, charges and voided calls there are.
         charges: Over all models; `by_model` for each.
     """
 
-    stretch: Stretch
+    period: Period
     opening: int
     closing: int = 0
     deposits: int = 0
@@ -152,21 +152,21 @@ def find_cut(history: History, time_ns: int) -> int:
     return cut
 
 
-def find_stretch(history: History, start_ns: int, end_ns: int) -> Stretch:
+def find_period(history: History, start_ns: int, end_ns: int) -> Period:
     """Return the entries from one moment until before another; a later moment is never cut earlier."""
-    return Stretch(find_cut(history, start_ns), find_cut(history, end_ns))
+    return Period(find_cut(history, start_ns), find_cut(history, end_ns))
 
 
-def draw_up(history: History, stretch: Stretch) -> Statement:
-    """Return the sums of a stretch, all of which has been checked.
+def draw_up(history: History, period: Period) -> Statement:
+    """Return the sums of a period, all of which has been checked.
 
     Raises:
         BooksDisagreeError: An entry does not follow from the one before it, or the sums do not give the balance.
     """
-    statement = Statement(stretch, _balance_after(history, stretch.after))
-    for line in read_lines(history, stretch):
+    statement = Statement(period, _balance_after(history, period.after))
+    for line in read_lines(history, period):
         statement.add(line)
-    statement.closing = _balance_after(history, stretch.to)
+    statement.closing = _balance_after(history, period.to)
     moved = statement.deposits + statement.corrections - statement.charges.total
     if statement.opening + moved != statement.closing:
         raise BooksDisagreeError(
@@ -175,15 +175,15 @@ def draw_up(history: History, stretch: Stretch) -> Statement:
     return statement
 
 
-def read_lines(history: History, stretch: Stretch) -> Iterator[Line]:
-    """Return the movements of a stretch and its voided calls, in their order; what only moves a hold is left out.
+def read_lines(history: History, period: Period) -> Iterator[Line]:
+    """Return the movements of a period and its voided calls, in their order; what only moves a hold is left out.
 
     Raises:
         BooksDisagreeError: An entry does not follow from the one before it.
     """
-    available, held = _state_after(history, stretch.after)
-    number = stretch.after
-    for found, raw in history.entries(stretch):
+    available, held = _state_after(history, period.after)
+    number = period.after
+    for found, raw in history.entries(period):
         number += 1
         entry = _decode(number, raw)
         if found != number:
@@ -201,7 +201,7 @@ def read_lines(history: History, stretch: Stretch) -> Iterator[Line]:
             raise BooksDisagreeError(f"entry {number} of the account moves {moved}, which is not what a {kind} does")
         if kind in {e.DEPOSIT, e.CORRECTION, CHARGE, VOIDED}:
             yield Line(kind, entry, entry_id(raw), moved, available + held, cost)
-    if number != stretch.to:
+    if number != period.to:
         raise missing(number + 1)
 
 
