@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ import pytest
 from tallygate.core.ledger.audit import Audit
 from tallygate.core.pricing import Price, revised
 from tallygate.storage import replay
-from tallygate.storage.replay import audit_apart, audit_end, audit_file, count_processors
+from tallygate.storage.replay import ReplayStoppedError, audit_apart, audit_end, audit_file, count_processors
 from tests.contract.world import RATE, SHEET, USD, Machine, SqliteStore, request, serve
 
 if TYPE_CHECKING:
@@ -133,6 +135,19 @@ def test_long_history_is_replayed_in_a_process_apart(path: Path, monkeypatch: py
     monkeypatch.setattr(replay, "QUICK_ENTRIES", 0)
 
     assert audit_apart(path) == audit_file(path)
+
+
+def die(span: object) -> None:
+    """End this process as the kernel ends one that takes too much memory: at once, and without a word."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_killed_helper_is_told_in_words(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replay of which one process is killed proves nothing, and says so."""
+    monkeypatch.setattr(replay, "_replay_span", die)
+
+    with pytest.raises(ReplayStoppedError, match="a process that helped was killed"):
+        audit_file(path, span_entries=10, processes=2)
 
 
 def test_there_is_a_processor() -> None:

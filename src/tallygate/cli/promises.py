@@ -51,7 +51,7 @@ def draw_report(report: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 def _say_promises(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], str]]:
     """Return each promise's name, its figures, and a sentence on them."""
-    promises = report["promises"]
+    promises, is_whole = report["promises"], report["replayed"] == "all"
     p1, p2, p3, p4, p5, p6, p7 = (promises[f"P{number}"] for number in range(1, 8))
     said = {
         "P1": f"{count(p1['holds'], 'hold holds')} and {count(p1['charges'], 'charge charges')}, none above its hold; "
@@ -64,7 +64,8 @@ def _say_promises(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str,
         + f", {dollars(p3['lost_usd'])} lost; {p3['open_holds']:,} open now; "
         + count(sum(p3["starts"].values()), "start starts"),
         "P4": f"{count(p4['inferences'], 'inference inferences')}, {count(p4['endings'], 'ending endings')}, "
-        f"none doubled; {count(p4['references'], 'reference references')} of deposits, each once; "
+        + ("none doubled; " if is_whole else "none doubled within this part; ")
+        + f"{count(p4['references'], 'reference references')} of deposits, each once{'' if is_whole else ' in it'}; "
         + ", ".join(f"epoch {epoch:,} of writer {writer[:8]}" for writer, epoch in p4["epochs"].items()),
         "P5": f"{count(p5['batches_chained'], 'batch batches')} chained and sealed; "
         + "".join(f"head {head['head'][:16]} of writer {writer[:8]}; " for writer, head in p5["heads"].items())
@@ -73,7 +74,7 @@ def _say_promises(report: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str,
         f"the largest {dollars(p6['largest_charge_usd'])}",
         "P7": f"{count(p7['sendings'], 'sending sendings')} booked at {int(report['ngonka']['billed']):,} ngonka: "
         f"{int(report['ngonka']['cost/paid']):,} paid, {int(report['ngonka']['cost/unpaid']):,} unpaid by customers; "
-        "not compared with what upstreams say",
+        "`tallygate reconcile` compares that with what upstreams report",
     }
     for name, text in said.items():
         promise = promises[name]
@@ -89,8 +90,8 @@ def _say_anchors(anchors: Mapping[str, Any] | None) -> str:
     accepted = anchors["accepted_as_lost"]
     lost = f", {accepted:,} of them for a loss that was accepted" if accepted else ""
     return (
-        f"{count(anchors['count'], 'anchor anchors')}{lost}, the last of batch {anchors['last_sequence']:,}, "
-        f"{count(age_s, 'second seconds')} old"
+        f"{count(anchors['count'], 'anchor anchors')}, each signed{lost}, "
+        f"the last of batch {anchors['last_sequence']:,}, {count(age_s, 'second seconds')} old"
     )
 
 

@@ -24,6 +24,7 @@ from tallygate.cli.tables import count
 from tallygate.opening import audit_books
 from tallygate.secretfile import SecretFileError
 from tallygate.storage.anchors import AnchorError
+from tallygate.storage.replay import ReplayStoppedError
 from tallygate.storage.sqlite import NotAStoreError
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def replay_books(settings: Settings, *, deep: bool) -> dict[str, Any]:
     except NotAStoreError as error:
         content = {"clean": False, "problem_count": 1, "problems": [str(error)]}
         raise Failure(Exit.DIFFERENCE, f"The books cannot be replayed: {error}.", content) from None
+    except ReplayStoppedError as error:
+        raise Failure(Exit.FAILED, f"The replay was not finished: {error}.") from None
     except (AnchorError, SecretFileError) as error:
         raise Failure(Exit.FAILED, f"The books cannot be held against their anchors: {error}.") from None
 

@@ -12,6 +12,7 @@ import gc
 import os
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -54,6 +55,13 @@ _FIRST: Final = (-(2**63), -(2**63))
 _NOWHERE: Final = (2**63 - 1, 2**63 - 1)
 
 
+class ReplayStoppedError(RuntimeError):
+    """A process that shared the work has ended before its time, so nothing was proved."""
+
+    def __init__(self) -> None:
+        super().__init__("a process that helped was killed, perhaps for want of memory; nothing was proved")
+
+
 class Span(NamedTuple):
     """A part of the history: entries by position, batches by sequence, both ends included."""
 
@@ -94,6 +102,7 @@ def audit_file(
 
     Raises:
         NotAStoreError: The file is no store of ours.
+        ReplayStoppedError: One of the processes was killed.
     """
     with reading(path), contextlib.closing(open_for_reading(path)) as db:
         state = _read_state(db)
@@ -149,8 +158,18 @@ def audit_apart(path: Path) -> Report:
         state = _read_state(db)
     if state.last_position <= QUICK_ENTRIES:
         return audit_file(path)
-    with ProcessPoolExecutor(1, get_context("spawn"), os.nice, (NICENESS,)) as pool:
+    with _pool_of(1, os.nice, NICENESS) as pool:
         return pool.submit(audit_file, path).result()
+
+
+@contextlib.contextmanager
+def _pool_of(processes: int, begin: Callable[..., object], given: object) -> Iterator[ProcessPoolExecutor]:
+    """Yield processes that each begin with a call; raise ReplayStoppedError where one of them is killed."""
+    try:
+        with ProcessPoolExecutor(processes, get_context("spawn"), begin, (given,)) as pool:
+            yield pool
+    except BrokenProcessPool:
+        raise ReplayStoppedError from None
 
 
 def count_processors() -> int:
@@ -250,7 +269,7 @@ def _replay_together(
     tell: Callable[[Span], None],
 ) -> list[tuple[str, str]]:
     """Have spans replayed by other processes, and join what they find in order; return the doubled slots."""
-    with ProcessPoolExecutor(processes, get_context("spawn"), _open_reader, (path,)) as pool:
+    with _pool_of(processes, _open_reader, path) as pool:
         doubled = pool.submit(_find_doubled)
         ahead = iter(spans)
         waiting: deque[Future[Findings | None]] = deque()
