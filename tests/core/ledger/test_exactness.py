@@ -82,27 +82,39 @@ def test_totals_beyond_64_bits_are_exact() -> None:
 
 @pytest.mark.parametrize("number", range(SLICES))
 def test_a_million_calls_of_one_token_sum_exactly(number: int) -> None:
-    """One part of 10^6 calls at the smallest price, with a fee that rounds up or down, cost just so many times one."""
-    fee_ppm, fee = ((499_999, 0), (500_000, 1))[number % 2]
+    """Each slice of 10^6 calls takes over what the one before must have left: the last leaves the exact sum.
+
+    The price is the smallest there is, and its fee of half a pico-dollar rounds up every time.
+    """
+    before = USD - number * CALLS * 2
+    assert make_calls(before, 500_000, CALLS, is_audited=number in {0, SLICES - 1}) == USD - (number + 1) * CALLS * 2
+
+
+def test_fee_below_half_a_unit_is_never_charged() -> None:
+    """However many calls there are, a fee that rounds down adds up to nothing."""
+    assert make_calls(USD, 499_999, 1000, is_audited=True) == USD - 1000
+
+
+def make_calls(picousd: int, fee_ppm: int, calls: int, *, is_audited: bool) -> int:
+    """Return what an account with a balance has after so many calls of one token."""
     books = Books(WRITER, 1, lambda: 0, bytes)
     sheet = books.publish(Sheet(1, fee_ppm, {MODEL: Price(1, 1)}), "operator")
     account, opened = books.open_account("a", "Ann", "operator")
-    _, deposited = books.deposit("a", USD, None, "operator")
+    _, deposited = books.deposit("a", picousd, None, "operator")
     assert deposited is not None
     last, used = SendingEnd(FIRST, 1, 0, 0), Usage(1, 0, e.Flag(0))
     raws = [sheet.raw, opened.raw, deposited.raw]
-    for call in range(CALLS):
+    for call in range(calls):
         hold, held = books.hold(HoldRequest(f"i-{call}", "a", None, MODEL, 1, 0, FIRST))
         _, settled = books.settle(hold, last, used)
-        if number < 2:
+        if is_audited:
             raws += [held.raw, settled.raw]
-
-    assert account.available == USD - CALLS * (1 + fee)
-    if number < 2:
+    if is_audited:
         batches = seal([raws])
         audit = Audit()
         audit.take(*batches[0])
-        state = {"a": (account.available, 0, account.sequence)}
-        report = audit.finish(state, set(), {WRITER: head_of(batches)})
+        report = audit.finish({"a": (account.available, 0, account.sequence)}, set(), {WRITER: head_of(batches)})
         assert report.problems == []
-        assert (report.totals["USD", "income/base"], report.totals["USD", "income/fee"]) == (CALLS, CALLS * fee)
+        assert report.totals["USD", "income/base"] == calls
+        assert report.totals["USD", "income/fee"] == picousd - calls - account.available
+    return account.available

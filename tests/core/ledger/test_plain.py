@@ -84,6 +84,15 @@ def test_one_look_never_takes_what_a_close_one_would_tell(change: tuple[int, dic
     forge(WORLD, entries, range(len(entries)), rebalance=rebalance)  # which compares the reports
 
 
+@pytest.mark.parametrize("number", ORDINARY)
+def test_reference_that_was_booked_is_told_of_ordinary_entries_too(number: int) -> None:
+    """A hold or a charge that carries a deposit's reference is looked at closely."""
+    entries = list(ENTRIES)
+    entries[number] = replace(entries[number], reference="r-1", account="a")
+
+    assert not forge(WORLD, entries, range(len(entries))).clean
+
+
 @pytest.mark.parametrize("fee_ppm", [0, 1, 100_000])
 @pytest.mark.parametrize("bill", [0, 1, 70])
 def test_ordinary_history_is_taken_at_one_look(fee_ppm: int, bill: int) -> None:
