@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 from tallygate.config import StoreSettings
 from tallygate.core.errors import StoreUnavailableError
 from tallygate.opening import audit_books, open_books, open_proofs
-from tallygate.storage.anchors import AnchorError, AnchorFile
-from tallygate.storage.backup import back_up, restore
-from tallygate.storage.lost_tail import LostTailError
+from tallygate.storage.keeping.backup import back_up, restore
+from tallygate.storage.proofs.anchors import AnchorError, AnchorFile
+from tallygate.storage.proofs.lost_tail import LostTailError
 from tests.contract.world import SHEET, USD, serve
 
 if TYPE_CHECKING:

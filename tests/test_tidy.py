@@ -26,7 +26,7 @@ IMPURE_MODULES = frozenset(
 )
 IMPURE_CALLS = frozenset({"open", "print", "input"})
 EMPTY_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "base", "misc", "manager", "managers"})
-MONEY_PATHS = ("core/money.py", "core/pricing.py", "core/ledger/", "storage/")
+MONEY_PATHS = ("core/money.py", "core/pricing.py", "core/ledger/", "core/audit/", "core/proofs/", "storage/")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

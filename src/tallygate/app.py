@@ -41,7 +41,7 @@ from tallygate.network.webhook import deliver_events
 from tallygate.opening import open_books, open_proofs
 from tallygate.relay import Relay
 from tallygate.relay.inquiry import reconcile
-from tallygate.storage.history import read_sendings
+from tallygate.storage.keeping.history import read_sendings
 from tallygate.tokenizerfile import FileTokenizer
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.reconciliation import Attempt, Reconciliation
     from tallygate.ports import Upstream
     from tallygate.storage.embedded import EmbeddedLedger
-    from tallygate.storage.proofs import EmbeddedProofs
+    from tallygate.storage.proofs.embedded import EmbeddedProofs
 
 SWEEP_S: Final = 60.0
 """How often holds without an owner are looked for. There should be none: it is a net under defects of ours."""

@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from tallygate.core.ledger.anchoring import AnchorReport
-from tallygate.core.ledger.checkpoint import CheckpointKey
+from tallygate.core.proofs.anchoring import AnchorReport
+from tallygate.core.proofs.checkpoint import CheckpointKey
 from tallygate.entropy import EntropyPool
 from tallygate.secretfile import read_or_make_secret, read_secret
-from tallygate.storage.anchor_check import check_anchors
-from tallygate.storage.anchors import AnchorFile
 from tallygate.storage.embedded import EmbeddedLedger
-from tallygate.storage.lost_tail import find_lost_tail, refuse, refuse_to_replace
 from tallygate.storage.outbox import Outbox
-from tallygate.storage.proofs import EmbeddedProofs
+from tallygate.storage.proofs.anchor_check import check_anchors
+from tallygate.storage.proofs.anchors import AnchorFile
+from tallygate.storage.proofs.embedded import EmbeddedProofs
+from tallygate.storage.proofs.lost_tail import find_lost_tail, refuse, refuse_to_replace
+from tallygate.storage.proofs.sqlite_archive import SqliteArchive
 from tallygate.storage.replay import audit_end, audit_file, count_processors
 from tallygate.storage.sqlite import SqliteJournal
-from tallygate.storage.sqlite_archive import SqliteArchive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tallygate.config import EventsSettings, StoreSettings
-    from tallygate.core.ledger.report import Report
+    from tallygate.core.audit.report import Report
     from tallygate.storage.replay import Progress
 
 _log = structlog.get_logger()

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
+    from tallygate.core.audit.report import Report
     from tallygate.core.idempotency import Claim, Claimed
-    from tallygate.core.ledger.anchoring import AnchorReport
-    from tallygate.core.ledger.checkpoint import SignedCheckpoint
-    from tallygate.core.ledger.receipt import BalanceProof, Receipt
     from tallygate.core.ledger.reconciliation import Bill, Unreported
     from tallygate.core.ledger.records import (
         Account,
@@ -26,9 +24,11 @@ if TYPE_CHECKING:
         SendingEnd,
         Settlement,
     )
-    from tallygate.core.ledger.report import Report
     from tallygate.core.ledger.statement import Line, Statement
     from tallygate.core.pricing import Sheet, UpstreamRate
+    from tallygate.core.proofs.anchoring import AnchorReport
+    from tallygate.core.proofs.checkpoint import SignedCheckpoint
+    from tallygate.core.proofs.receipt import BalanceProof, Receipt
     from tallygate.core.usage import Usage
 
 

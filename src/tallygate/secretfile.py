@@ -10,7 +10,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
-from tallygate.storage.wholefile import whole_file
+from tallygate.storage.keeping.wholefile import whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,13 +16,13 @@ from msgspec.structs import replace
 
 from tallygate.cli import main
 from tallygate.cli.operator import RemoteOperator
-from tallygate.core.ledger.balances import BalanceTree
-from tallygate.core.ledger.checkpoint import CheckpointKey
 from tallygate.core.ledger.entry import decode_entry
-from tallygate.core.ledger.receipt import encode_document, prove_balance
+from tallygate.core.proofs.balances import BalanceTree
+from tallygate.core.proofs.checkpoint import CheckpointKey
+from tallygate.core.proofs.receipt import encode_document, prove_balance
 from tests.cli.installation import ADMIN_KEY, Installation, Outcome, Program
-from tests.core.ledger.forgery import make_world
-from tests.core.ledger.proving import (
+from tests.core.audit.forgery import make_world
+from tests.core.proofs.proving import (
     KEY,
     OTHER_KEY,
     TIME_NS,

@@ -11,23 +11,23 @@ from msgspec.structs import replace
 
 from tallygate.core.errors import InvariantBrokenError, StoreUnavailableError
 from tallygate.core.ledger.batch import header_hash
-from tallygate.core.ledger.checkpoint import CheckpointKey, decode_checkpoint, header_leaf
 from tallygate.core.ledger.merkle import merkle_root
-from tallygate.core.ledger.receipt import Receipt
-from tallygate.core.ledger.totals import find_imbalance
-from tallygate.core.ledger.verdict import judge
-from tallygate.storage.anchor_check import check_anchors
-from tallygate.storage.anchors import AnchorFile, read_anchors
-from tallygate.storage.memory_archive import MemoryArchive
-from tallygate.storage.proofs import EmbeddedProofs, make_checkpoint
-from tallygate.storage.sqlite_archive import SqliteArchive
+from tallygate.core.proofs.checkpoint import CheckpointKey, decode_checkpoint, header_leaf
+from tallygate.core.proofs.receipt import Receipt
+from tallygate.core.proofs.totals import find_imbalance
+from tallygate.core.proofs.verdict import judge
+from tallygate.storage.proofs.anchor_check import check_anchors
+from tallygate.storage.proofs.anchors import AnchorFile, read_anchors
+from tallygate.storage.proofs.embedded import EmbeddedProofs, make_checkpoint
+from tallygate.storage.proofs.memory_archive import MemoryArchive
+from tallygate.storage.proofs.sqlite_archive import SqliteArchive
 from tests.contract.world import WRITER, Flaky, Machine, MemoryStore, SqliteStore, end, fund, request, serve
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tallygate.storage.archive import Archive
     from tallygate.storage.embedded import EmbeddedLedger
+    from tallygate.storage.proofs.archive import Archive
 
 KEY = CheckpointKey(bytes(range(32)))
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from tallygate.core.audit.report import Report
     from tallygate.core.idempotency import Claimed
     from tallygate.core.ledger.records import Account, Hold, Written
-    from tallygate.core.ledger.report import Report
     from tallygate.core.ledger.statement import History
     from tallygate.storage.journal import Contents, Journal, Row, StoredAccount
     from tallygate.storage.outbox import Outbox

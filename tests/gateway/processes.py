@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tallygate.core.ledger.report import Report
+    from tallygate.core.audit.report import Report
 
 WALLET_HEX = "5e" * 32
 ADMIN_KEY = "an-admin-key-that-nobody-may-see"

@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from tallygate.core.money import format_usd
-from tests.core.ledger.verifier import read_balance, read_receipt
+from tests.core.proofs.verifier import read_balance, read_receipt
 from tests.gateway.processes import installed, served
 from tests.relay.caller import Caller
 

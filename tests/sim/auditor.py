@@ -22,8 +22,8 @@ from tests.bookkeeper import Bookkeeper, Ended, Price
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tallygate.core.audit.report import Report
     from tallygate.core.ledger.records import Written
-    from tallygate.core.ledger.report import Report
     from tests.sim.disk import Disk
 
 CHARGED_AFTER_CRASH = 128

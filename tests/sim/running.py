@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tallygate.config import Settings
+    from tallygate.core.audit.report import Report
     from tallygate.core.ledger.records import Written
-    from tallygate.core.ledger.report import Report
     from tallygate.storage.journal import Contents, Row
     from tests.sim.auditor import Auditor
     from tests.sim.disk import Disk

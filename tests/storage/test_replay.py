@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import pytest
 
-from tallygate.core.ledger.audit import Audit
+from tallygate.core.audit.audit import Audit
 from tallygate.core.pricing import Price, revised
 from tallygate.storage import replay
 from tallygate.storage.replay import ReplayStoppedError, audit_apart, audit_end, audit_file, count_processors

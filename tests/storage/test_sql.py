@@ -32,7 +32,7 @@ def test_query_fits_the_schema(db: apsw.Connection, name: str) -> None:
 
 def test_every_query_is_used_and_every_used_one_is_there() -> None:
     """No query lies unused, and none is missing."""
-    trees = [ast.parse(file.read_text()) for file in Path(tallygate.storage.__path__[0]).glob("*.py")]
+    trees = [ast.parse(file.read_text()) for file in Path(tallygate.storage.__path__[0]).rglob("*.py")]
     used = {
         node.slice.value
         for tree in trees

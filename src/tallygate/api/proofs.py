@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from tallygate.api.http import Response, Route
 from tallygate.core.errors import Code, Refusal
-from tallygate.core.ledger.checkpoint import decode_checkpoint
-from tallygate.core.ledger.receipt import encode_document
+from tallygate.core.proofs.checkpoint import decode_checkpoint
+from tallygate.core.proofs.receipt import encode_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tallygate.api.http import Request
-    from tallygate.core.ledger.checkpoint import SignedCheckpoint
-    from tallygate.core.ledger.receipt import BalanceProof, Receipt
+    from tallygate.core.proofs.checkpoint import SignedCheckpoint
+    from tallygate.core.proofs.receipt import BalanceProof, Receipt
     from tallygate.ports import ApiKey, Ledger, Proofs
     from tallygate.relay import Sink
 

@@ -9,17 +9,17 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from tallygate.core.audit import rules
+from tallygate.core.audit.problems import P1, P2, P3, P4, P5, P6, P7, PROMISES
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger import rules
-from tallygate.core.ledger.problems import P1, P2, P3, P4, P5, P6, P7, PROMISES
 from tallygate.core.money import format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tallygate.core.ledger.anchoring import AnchorReport
-    from tallygate.core.ledger.figures import Loss
-    from tallygate.core.ledger.report import Report
+    from tallygate.core.audit.figures import Loss
+    from tallygate.core.audit.report import Report
+    from tallygate.core.proofs.anchoring import AnchorReport
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -16,15 +16,15 @@ from tallygate.cli.exits import Exit
 from tallygate.cli.session import Command, Session
 from tallygate.cli.storefile import telling
 from tallygate.cli.tables import count, dollars, pairs
-from tallygate.storage.backup import back_up
-from tallygate.storage.backup import restore as put_back
+from tallygate.storage.keeping.backup import back_up
+from tallygate.storage.keeping.backup import restore as put_back
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tallygate.config import StoreSettings
-    from tallygate.core.ledger.report import Report
-    from tallygate.storage.placing import Identity
+    from tallygate.core.audit.report import Report
+    from tallygate.storage.keeping.placing import Identity
 
 
 @click.command(cls=Command)

@@ -17,9 +17,9 @@ from tallygate.cli.session import Command, Session
 from tallygate.cli.storefile import telling
 from tallygate.cli.tables import count, pairs
 from tallygate.secretfile import SecretFileError, read_or_make_secret
-from tallygate.storage.dump import End, write_dump
-from tallygate.storage.load import load_dump
-from tallygate.storage.wholefile import whole_file
+from tallygate.storage.keeping.dump import End, write_dump
+from tallygate.storage.keeping.load import load_dump
+from tallygate.storage.keeping.wholefile import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.session import Command, Session, describe_problems
 from tallygate.opening import open_books, open_proofs, read_public_key
 from tallygate.secretfile import SecretFileError
-from tallygate.storage.anchors import AnchorError
+from tallygate.storage.proofs.anchors import AnchorError
 from tallygate.storage.sqlite import NotAStoreError, StoreLockedError
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from tallygate.core.errors import Code
 from tallygate.core.idempotency import HEADER
 from tallygate.opening import open_books, open_proofs
 from tallygate.secretfile import SecretFileError
-from tallygate.storage.anchors import AnchorError
+from tallygate.storage.proofs.anchors import AnchorError
 from tallygate.storage.sqlite import NotAStoreError, StoreLockedError
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from rich.text import Text
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.operator import ask, reach_operator, segment
 from tallygate.cli.session import Group, Session
-from tallygate.core.ledger.checkpoint import KEY_BYTES, key_id_of
-from tallygate.core.ledger.receipt import DOCUMENT_BYTES_MAX, MalformedDocumentError, Receipt, decode_document
-from tallygate.core.ledger.verdict import judge
+from tallygate.core.proofs.checkpoint import KEY_BYTES, key_id_of
+from tallygate.core.proofs.receipt import DOCUMENT_BYTES_MAX, MalformedDocumentError, Receipt, decode_document
+from tallygate.core.proofs.verdict import judge
 
 if TYPE_CHECKING:
-    from tallygate.core.ledger.verdict import Verdict
+    from tallygate.core.proofs.verdict import Verdict
 
 _LIMITS_OF_A_RECEIPT = (
     "It cannot prove that nothing was left out of it, that the network produced those tokens, or that the operator has "

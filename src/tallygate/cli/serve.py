@@ -19,7 +19,7 @@ from tallygate.cli.logs import configure_logs
 from tallygate.cli.session import Command, Session
 from tallygate.core.errors import StoreUnavailableError
 from tallygate.secretfile import SecretFileError
-from tallygate.storage.anchors import AnchorError
+from tallygate.storage.proofs.anchors import AnchorError
 from tallygate.storage.sqlite import NotAStoreError, StoreLockedError
 from tallygate.tokenizerfile import TokenizerFileError
 

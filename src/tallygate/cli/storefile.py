@@ -9,9 +9,9 @@ from tallygate.cli.exits import Exit, Failure
 from tallygate.core.errors import Code
 from tallygate.core.ledger.records import UnknownAccountError
 from tallygate.core.ledger.statement import BooksDisagreeError
-from tallygate.storage.backup import DamagedBackupError
-from tallygate.storage.dump import DamagedBooksError
-from tallygate.storage.load import DamagedDumpError
+from tallygate.storage.keeping.backup import DamagedBackupError
+from tallygate.storage.keeping.dump import DamagedBooksError
+from tallygate.storage.keeping.load import DamagedDumpError
 from tallygate.storage.sqlite import NotAStoreError, StoreLockedError
 
 if TYPE_CHECKING:

@@ -23,14 +23,14 @@ from tallygate.cli.session import Command, Session
 from tallygate.cli.tables import count
 from tallygate.opening import audit_books
 from tallygate.secretfile import SecretFileError
-from tallygate.storage.anchors import AnchorError
+from tallygate.storage.proofs.anchors import AnchorError
 from tallygate.storage.replay import ReplayStoppedError
 from tallygate.storage.sqlite import NotAStoreError
 
 if TYPE_CHECKING:
     from tallygate.config import Settings
-    from tallygate.core.ledger.anchoring import AnchorReport
-    from tallygate.core.ledger.report import Report
+    from tallygate.core.audit.report import Report
+    from tallygate.core.proofs.anchoring import AnchorReport
 
 
 @click.command(cls=Command)

@@ -28,7 +28,6 @@ from tallygate.core.ledger.records import (
     Settlement,
 )
 from tallygate.core.ledger.restoring import restore_hold
-from tallygate.core.ledger.rules import amount_of
 from tallygate.core.ledger.statement import draw_up, find_period, read_lines
 from tallygate.core.pricing import Sheet
 from tallygate.core.usage import charged_after_crash
@@ -41,9 +40,9 @@ from tallygate.storage.outbox import Outbox
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
+    from tallygate.core.audit.report import Report
     from tallygate.core.idempotency import Claim, Claimed
     from tallygate.core.ledger.records import Written
-    from tallygate.core.ledger.report import Report
     from tallygate.core.ledger.statement import Line, Statement
     from tallygate.core.pricing import UpstreamRate
     from tallygate.core.usage import Usage
@@ -227,7 +226,7 @@ class EmbeddedLedger:
         for hold in orphans:
             usage = charged_after_crash(hold.prompt_tokens_max) if charge_prompt else None
             written = self._books.expire(hold, bill, usage)
-            charge = sum(amount_of(written.entry, e.USD, name) for name in (e.INCOME_BASE, e.INCOME_FEE))
+            charge = sum(e.amount_of(written.entry, e.USD, name) for name in (e.INCOME_BASE, e.INCOME_FEE))
             charged = written.entry.flags & e.Flag.CHARGED_AFTER_CRASH  # which can be for nothing, where it is free
             self._claims.append_ending(written, hold.inference, charge if charged else None)
         await self._queue.durable()

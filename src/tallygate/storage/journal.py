@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from tallygate.core.audit.report import Report
     from tallygate.core.ledger.records import Written
-    from tallygate.core.ledger.report import Report
     from tallygate.core.ledger.statement import History
     from tallygate.ports import ApiKey
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tallygate.core.audit.audit import Audit
 from tallygate.core.errors import FencedError, StoreUnavailableError
 from tallygate.core.idempotency import Claimed
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.audit import Audit
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
 from tallygate.core.ledger.records import UnknownAccountError
@@ -31,8 +31,8 @@ from tallygate.storage.journal import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from tallygate.core.audit.report import Report
     from tallygate.core.ledger.records import Written
-    from tallygate.core.ledger.report import Report
     from tallygate.core.ledger.statement import Period
 
 

@@ -16,13 +16,13 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tallygate.core.ledger.audit import Audit
+from tallygate.core.audit.audit import Audit
+from tallygate.core.audit.problems import P4, P5
+from tallygate.core.audit.stretch import Findings, Stretch
 from tallygate.core.ledger.entry import MalformedEntryError, decode_entry
-from tallygate.core.ledger.problems import P4, P5
-from tallygate.core.ledger.stretch import Findings, Stretch
+from tallygate.storage.proofs.tile_check import find_sum_faults, find_tile_faults
 from tallygate.storage.sql import QUERIES
 from tallygate.storage.sqlite_file import entry_row, open_for_reading, reading
-from tallygate.storage.tile_check import find_sum_faults, find_tile_faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from tallygate.core.audit.replay import Replay
+    from tallygate.core.audit.report import Report
+    from tallygate.core.audit.stretch import Amounts
     from tallygate.core.ledger.entry import Entry
-    from tallygate.core.ledger.replay import Replay
-    from tallygate.core.ledger.report import Report
-    from tallygate.core.ledger.stretch import Amounts
-    from tallygate.storage.tile_check import KeptTile
+    from tallygate.storage.proofs.tile_check import KeptTile
 
     Progress = Callable[[int, int], object]
     """Is told how many entries are done, of how many."""

@@ -21,9 +21,8 @@ from tallygate.core.idempotency import Claimed
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
-from tallygate.core.ledger.totals import Totals
+from tallygate.core.proofs.totals import Totals
 from tallygate.ports import ApiKey, KeptEvent
-from tallygate.storage.account_history import SqliteHistory, open_history
 from tallygate.storage.journal import (
     ClaimEnded,
     Contents,
@@ -36,6 +35,8 @@ from tallygate.storage.journal import (
     StoredAccount,
     seal,
 )
+from tallygate.storage.keeping.account_history import SqliteHistory, open_history
+from tallygate.storage.proofs.tiles import TILE_BATCHES, OpenTile, Tile
 from tallygate.storage.replay import audit_apart
 from tallygate.storage.sql import MIGRATIONS, QUERIES, SCHEMA
 from tallygate.storage.sqlite_file import (
@@ -47,15 +48,14 @@ from tallygate.storage.sqlite_file import (
     open_for_reading,
     reading,
 )
-from tallygate.storage.tiles import TILE_BATCHES, OpenTile, Tile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from tallygate.core.audit.report import Report
     from tallygate.core.ledger.records import Written
-    from tallygate.core.ledger.report import Report
 
 __all__ = ["NotAStoreError", "SqliteJournal", "StoreLockedError"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.totals import MalformedTotalsError
+from tallygate.core.proofs.totals import MalformedTotalsError
 from tallygate.storage.journal import NotAStoreError, slot_of
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallygate.core.audit.audit import Audit
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.audit import Audit
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.records import HoldRequest, SendingEnd
 from tallygate.core.money import ACCOUNT_PICOUSD_MAX
@@ -82,10 +82,8 @@ def test_totals_beyond_64_bits_are_exact() -> None:
 
 @pytest.mark.parametrize("number", range(SLICES))
 def test_a_million_calls_of_one_token_sum_exactly(number: int) -> None:
-    """Each slice of 10^6 calls takes over what the one before must have left: the last leaves the exact sum.
-
-    The price is the smallest there is, and its fee of half a pico-dollar rounds up every time.
-    """
+    """A million calls of one token cost exactly their sum: each slice takes over what the one before must have left."""
+    # The price is the smallest there is, and its fee of half a pico-dollar rounds up every time.
     before = USD - number * CALLS * 2
     assert make_calls(before, 500_000, CALLS, is_audited=number in {0, SLICES - 1}) == USD - (number + 1) * CALLS * 2
 

@@ -6,20 +6,20 @@ import pickle
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from tallygate.core.audit.audit import Audit
+from tallygate.core.audit.stretch import Stretch
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.audit import Audit
 from tallygate.core.ledger.batch import GENESIS, Header, encode_header, header_hash
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.merkle import leaf_hash, merkle_root
 from tallygate.core.ledger.records import Account, Deposit, Hold, HoldRequest, Sending, SendingEnd, Settlement, Written
-from tallygate.core.ledger.stretch import Stretch
 from tallygate.core.pricing import Price, Sheet
 from tallygate.core.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from tallygate.core.ledger.report import Report
+    from tallygate.core.audit.report import Report
 
 WRITER = bytes(range(16))
 USD = 10**12

@@ -1,5 +1,6 @@
-"""The books, from the bytes of one event to the proof that all of them add up.
+"""The books: who may move what, and the bytes that say so.
 
-`entry` is one event and its bytes, `batch` seals what one commit writes, `books` says who may move what (`records`
-and `postings` are its nouns), `audit` proves all of it: by `replay`, in order or by the `stretch`, for a `report`.
+`entry` is one event and its bytes, `batch` seals what one commit writes (over the tree of `merkle`), `books` holds the
+rules (`records` and `postings` are their nouns, `affording`, `expiry` and `restoring` parts of them). `statement` and
+`reconciliation` read entries back for people. What proves the books shares no rule with them, and is elsewhere.
 """

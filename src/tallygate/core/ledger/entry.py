@@ -149,3 +149,8 @@ def held_account(account: str) -> str:
 def payable_account(upstream: str) -> str:
     """Return the name of the ledger account with what an upstream has billed or may have billed."""
     return f"upstream/{upstream}/payable"
+
+
+def amount_of(entry: Entry, book: str, ledger_account: str) -> int:
+    """Return what an entry posts to a ledger account."""
+    return sum(amount for b, name, amount in entry.postings if b == book and name == ledger_account)

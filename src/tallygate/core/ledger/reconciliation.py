@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Flag
-from tallygate.core.ledger.rules import amount_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -115,7 +114,7 @@ class Attempts:
 def _ended(entry: Entry) -> Attempt:
     """Return the one attempt that an entry ends."""
     upstream = entry.upstream or ""
-    booked = -amount_of(entry, e.NGONKA, e.payable_account(upstream))
+    booked = -e.amount_of(entry, e.NGONKA, e.payable_account(upstream))
     if entry.kind == e.SETTLE:
         basis = Basis.COUNTED if entry.flags & Flag.ESTIMATED else Basis.REPORTED
     else:
@@ -138,7 +137,7 @@ def _ended(entry: Entry) -> Attempt:
 def _expired(entry: Entry, sendings: dict[tuple[int, int], tuple[str, str | None]]) -> Iterator[Attempt]:
     """Return the attempts that an expiry ends: each upstream's bill is divided among its own, and none has an id."""
     left = Counter(upstream for upstream, _ in sendings.values())
-    bills = {upstream: -amount_of(entry, e.NGONKA, e.payable_account(upstream)) for upstream in left}
+    bills = {upstream: -e.amount_of(entry, e.NGONKA, e.payable_account(upstream)) for upstream in left}
     for (part, try_), (upstream, node) in sendings.items():
         share = bills[upstream] // left[upstream]
         bills[upstream] -= share

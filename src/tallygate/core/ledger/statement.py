@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from tallygate.core.errors import InvariantBrokenError
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Entry, Flag, MalformedEntryError, decode_entry, entry_id
-from tallygate.core.ledger.rules import amount_of
 from tallygate.core.pricing import FREE, Cost
 
 if TYPE_CHECKING:
@@ -190,8 +189,8 @@ def read_lines(history: History, period: Period) -> Iterator[Line]:
             raise missing(number)
         if (entry.account, entry.account_sequence) != (history.account, number):
             raise BooksDisagreeError(f"entry {number} of the account says that it is another's")
-        free = amount_of(entry, e.USD, e.available_account(history.account))
-        aside = amount_of(entry, e.USD, e.held_account(history.account))
+        free = e.amount_of(entry, e.USD, e.available_account(history.account))
+        aside = e.amount_of(entry, e.USD, e.held_account(history.account))
         available, held = available + free, held + aside
         if (entry.available_after, entry.held_after) != (available, held):
             raise BooksDisagreeError(f"entry {number} of the account does not follow from the one before it")
@@ -216,7 +215,7 @@ def _classify(entry: Entry) -> tuple[str, Cost]:
         return entry.kind, FREE
     if entry.kind != e.SETTLE and not entry.flags & Flag.CHARGED_AFTER_CRASH:
         return VOIDED, FREE
-    return CHARGE, Cost(amount_of(entry, e.USD, e.INCOME_BASE), amount_of(entry, e.USD, e.INCOME_FEE))
+    return CHARGE, Cost(e.amount_of(entry, e.USD, e.INCOME_BASE), e.amount_of(entry, e.USD, e.INCOME_FEE))
 
 
 def _balance_after(history: History, number: int) -> int:

@@ -1,0 +1,259 @@
+"""The audit's replay of inferences: what was held for each at which prices, what was sent, and how it ended.
+
+Keeps the price sheets and the open holds, and forgets an inference when it has ended; so its memory grows with what
+is open, not with the history. It never trusts an entry, and never raises for one: a fault is told in words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+
+from tallygate.core.audit.figures import PROMPT_CHARGED, VOIDED
+from tallygate.core.audit.problems import P1, P4, P6, P7, Tell
+from tallygate.core.audit.rules import BASE, FEE, HELD, PAID, UNPAID, is_payable
+from tallygate.core.ledger import entry as e
+from tallygate.core.ledger.entry import Flag, entry_id
+from tallygate.core.pricing import Price, Sheet, platform_fee
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tallygate.core.audit.figures import Figures
+    from tallygate.core.ledger.entry import Entry
+from tallygate.core.audit.rules import Moves
+
+_OVERRUN = int(Flag.OVERRUN)
+_CHARGED_AFTER_CRASH = int(Flag.CHARGED_AFTER_CRASH)
+
+
+class Listed(NamedTuple):
+    """A price of a sheet, with the fee that goes with it."""
+
+    price: Price
+    fee_ppm: int
+
+
+Attempt = tuple[int | None, int | None]
+"""A part and a try."""
+Sending = tuple[bytes | None, "Entry"]
+"""A sending that has not ended: the id of the `attempt` that began it (None where the hold did), and that entry."""
+
+
+@dataclass(slots=True)
+class OpenHold:
+    """A hold that has not ended.
+
+    Attributes:
+        id: Of its entry.
+        entry: The hold itself.
+        held: What it took.
+        listed: Its price; None where no known sheet has one.
+        most: What its bounds cost, base and fee; None where that is not known.
+        sendings: Those that have not ended, by part and try.
+    """
+
+    id: bytes
+    entry: Entry
+    held: int
+    listed: Listed | None
+    most: tuple[int, int] | None
+    sendings: dict[Attempt, Sending]
+
+    def is_sent_only(self, ending: Entry) -> bool:
+        """Return whether the one sending that is under way is the one that an ending names."""
+        last = self.sendings.get((ending.part, ending.try_))
+        return last is not None and last[1].upstream == ending.upstream and len(self.sendings) == 1
+
+
+class Inferences:
+    """Price sheets and open holds, as far as the entries that were taken tell."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, OpenHold] = {}
+        self.sheets_digest = b""
+        self._in_force = 0
+        self._listed: dict[tuple[int | None, str | None], Listed] = {}
+
+    def copy(self) -> Inferences:
+        """Return a copy that can go on by itself."""
+        other = Inferences()
+        other.open = {name: replace(hold, sendings=dict(hold.sendings)) for name, hold in self.open.items()}
+        other.sheets_digest, other._in_force = self.sheets_digest, self._in_force
+        other._listed = dict(self._listed)
+        return other
+
+    def take_over(self, holds: Mapping[str, OpenHold], sheets: Iterable[Entry], tell: Tell) -> None:
+        """Go on with the holds that are open, and the sheets that came, after entries that others have taken."""
+        self.open.update(holds)
+        for sheet in sheets:
+            self.take_sheet(sheet, tell)
+
+    def take_sheet(self, entry: Entry, tell: Tell) -> None:
+        """Put a price sheet in force."""
+        text = entry.reason or ""
+        try:
+            sheet = Sheet.decode(text)
+        except ValueError as error:
+            tell(P6, f"not a price sheet: {error}")
+            return
+        if sheet.version != entry.sheet_version or sheet.version != self._in_force + 1:
+            tell(P6, f"sheet version {sheet.version} is out of order")
+        self._in_force = sheet.version
+        for model, price in sheet.prices.items():
+            self._listed[sheet.version, model] = Listed(price, sheet.fee_ppm)
+        self.sheets_digest = sha256(self.sheets_digest + text.encode()).digest()
+
+    def listed_in_force(self, entry: Entry) -> Listed | None:
+        """Return the price that a hold names, if its sheet is the one in force."""
+        if entry.sheet_version != self._in_force:
+            return None
+        return self._listed.get((entry.sheet_version, entry.model))
+
+    def open_hold(
+        self, entry: Entry, entry_bytes: bytes, held: int, listed: Listed | None, most: tuple[int, int] | None
+    ) -> None:
+        """Open a hold, whatever is to be said of it."""
+        sendings: dict[Attempt, Sending] = {(entry.part, entry.try_): (None, entry)}
+        self.open[entry.inference or ""] = OpenHold(entry_id(entry_bytes), entry, held, listed, most, sendings)
+
+    def take_hold(self, entry: Entry, entry_bytes: bytes, moves: Moves, tell: Tell) -> None:
+        """Open a hold, and check it."""
+        inference = entry.inference or ""
+        if inference in self.open:
+            tell(P4, f"inference {inference} has a hold already")
+        listed = self._listed.get((entry.sheet_version, entry.model))
+        most = list_price(listed, entry)
+        held = moves.get(HELD, 0)
+        self.open_hold(entry, entry_bytes, held, listed, most)
+        if most is None:
+            tell(P6, "names no price on a known sheet")
+        elif held != most[0] + most[1]:
+            tell(P6, f"does not hold what its bounds cost at sheet {entry.sheet_version}")
+        if entry.sheet_version != self._in_force:
+            tell(P6, f"is priced by sheet {entry.sheet_version} while sheet {self._in_force} is in force")
+
+    def take_attempt(self, entry: Entry, entry_bytes: bytes, moves: Moves, figures: Figures, tell: Tell) -> None:
+        """Begin or end a sending of an open hold."""
+        sendings = self.open[entry.inference or ""].sendings
+        key = (entry.part, entry.try_)
+        if entry.completion_tokens is None:
+            if key in sendings:
+                tell(P7, "begins a sending that is under way")
+            if entry.postings or entry.ends is not None:
+                tell(P7, "begins a sending, and yet bills or ends one")
+            sendings[key] = (entry_id(entry_bytes), entry)
+            return
+        sending = sendings.pop(key, None)
+        if sending is None or sending[0] != entry.ends or sending[1].upstream != entry.upstream:
+            tell(P7, "ends another sending than it names")
+        figures.count_sent(entry, 0, moves.get(UNPAID, 0))
+
+    def take_ending(self, entry: Entry, moves: Moves, figures: Figures, tell: Tell) -> None:
+        """End an open hold."""
+        hold = self.open[entry.inference or ""]
+        if hold.id != entry.ends:
+            tell(P4, f"inference {entry.inference} has no open hold that this could end")
+            return
+        del self.open[entry.inference or ""]
+        began, held = hold.entry, hold.held
+        charged = (moves.get(BASE, 0), moves.get(FEE, 0))
+        total = charged[0] + charged[1]
+        if entry.account != began.account or moves.get(HELD, 0) != -held:
+            tell(P1, "does not release just what its hold took")
+        if total > held:
+            tell(P1, "charges more than its hold")
+        if entry.key_id != began.key_id or entry.model != began.model or entry.sheet_version != began.sheet_version:
+            tell(P4, "names another key, model or sheet than its hold")
+        _check_sendings(entry, hold, tell)
+        listed = list_price(hold.listed, entry)
+        if entry.kind == e.SETTLE or entry.flags & _CHARGED_AFTER_CRASH:
+            _check_charge(charged, listed, hold, tell)
+            figures.charged += 1
+            figures.charge_max = max(figures.charge_max, total)
+        elif total:
+            tell(P1, "a voided inference was charged")
+        if listed is not None and hold.most is not None:
+            _check_memo(entry, moves, hold, listed[0] + listed[1], total, tell)
+        _count_ending(entry, moves, hold, figures)
+
+
+def list_price(listed: Listed | None, entry: Entry) -> tuple[int, int] | None:
+    """Return what an entry's tokens cost at a price, base and fee, or None where nobody can tell."""
+    prompt, completion = entry.prompt_tokens, entry.completion_tokens
+    if listed is None or prompt is None or completion is None or prompt < 0 or completion < 0:
+        return None
+    price, fee_ppm = listed
+    base = prompt * price.input + completion * price.output + price.call
+    return base, platform_fee(base, fee_ppm)
+
+
+def _check_charge(charged: tuple[int, int], listed: tuple[int, int] | None, hold: OpenHold, tell: Tell) -> None:
+    """Check that a charge is what its tokens cost at the hold's sheet, or the hold where they cost more."""
+    if listed is None or hold.most is None:
+        tell(P6, "cannot be priced")
+        return
+    due = listed if listed[0] + listed[1] <= hold.most[0] + hold.most[1] else hold.most
+    if charged != due:
+        tell(P6, f"charged {charged[0]} + {charged[1]}, sheet {hold.entry.sheet_version} gives {due[0]} + {due[1]}")
+
+
+def _check_memo(entry: Entry, moves: Moves, hold: OpenHold, listed: int, charged: int, tell: Tell) -> None:
+    """Check overrun and crash loss: their flag, their price on the list, and their share of the bill."""
+    most = sum(hold.most or ())
+    unpaid = moves.get(UNPAID, 0)
+    over = listed > most and entry.kind == e.SETTLE
+    if (entry.flags & _OVERRUN != 0) != over:
+        tell(P1, "overrun is not marked as it is")
+    ngonka: int | None = None
+    picousd: int | None = None
+    share = 0
+    if over or entry.kind != e.SETTLE:
+        billed = unpaid + moves.get(PAID, 0)
+        if over:
+            picousd = listed - most
+            share = ngonka = -(-billed * picousd // listed)
+        elif entry.kind == e.EXPIRE:
+            whole = most * len(hold.sendings)
+            picousd = max(whole - charged, 0)
+            share = ngonka = -(-billed * picousd // whole) if whole else billed
+        else:
+            share = billed
+    if unpaid != share:
+        tell(P7, f"leaves {unpaid} of {unpaid + moves.get(PAID, 0)} ngonka unpaid, not {share}")
+    if entry.overrun_ngonka != ngonka or entry.overrun_list_picousd != picousd:
+        tell(P1, f"tells another overrun or loss than {(ngonka, picousd)}")
+
+
+def _check_sendings(entry: Entry, hold: OpenHold, tell: Tell) -> None:
+    """Check that an ending ends the last sending, and no other is left; an expiry ends all that it finds."""
+    if entry.kind != e.EXPIRE:
+        if not hold.is_sent_only(entry):
+            tell(P7, "does not end the one sending that is under way")
+        return
+    last = hold.sendings.get((entry.part, entry.try_))
+    if hold.sendings and (last is None or last[1].upstream != entry.upstream):
+        tell(P7, "names a sending that is not under way")
+    payables = {e.payable_account(began.upstream or "") for _, began in hold.sendings.values()}
+    if any(is_payable(name) and name not in payables for _, name, _ in entry.postings):
+        tell(P7, "bills an upstream that it was not sent to")
+
+
+def _count_ending(entry: Entry, moves: Moves, hold: OpenHold, figures: Figures) -> None:
+    """Count the sendings that an ending ends, and what of the network's bill nobody paid for."""
+    if entry.kind != e.EXPIRE:
+        figures.count_sent(entry, moves.get(PAID, 0), moves.get(UNPAID, 0))
+        if entry.flags & _OVERRUN:
+            figures.count_overrun(hold.entry, entry)
+        return
+    figures.count_expired(entry, PROMPT_CHARGED if entry.flags & _CHARGED_AFTER_CRASH else VOIDED)
+    # The books have one bill for all sendings to an upstream, and one sum of what of it all nobody paid for.
+    unpaid = moves.get(UNPAID, 0)
+    for upstream in dict.fromkeys(began.upstream for _, began in hold.sendings.values()):
+        began = [began for _, began in hold.sendings.values() if began.upstream == upstream]
+        payable = e.payable_account(upstream or "")
+        billed = -sum(amount for _, name, amount in entry.postings if name == payable)
+        lost = min(billed, unpaid)
+        unpaid -= lost
+        figures.count_expired_sendings(entry, began, billed - lost, lost)

@@ -1,0 +1,138 @@
+"""Ordinary entries, taken at one look: never where the long way would have a word to say, and counted alike.
+
+Every forgery of `test_forgery` is audited both ways, too (`world.audit_all_ways`); here chance makes more of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import fields, replace
+
+from tallygate.core.audit.audit import Audit
+from tallygate.core.ledger import entry as e
+from tallygate.core.pricing import Price, Sheet
+from tests.core.audit.forgery import entries_of, forge, make_world
+from tests.core.ledger.world import FIRST, MODEL, USD, World, end, usage
+
+if TYPE_CHECKING:
+    from tallygate.core.ledger.entry import Entry
+
+WORLD = make_world()
+ENTRIES = entries_of(WORLD)
+ORDINARY = [number for number, entry in enumerate(ENTRIES) if entry.kind in {e.HOLD, e.SETTLE}]
+FIELDS = [field.name for field in fields(e.Entry) if field.name not in {"format", "nonce"}]
+NEAR = st.integers(-2, 2)
+AMOUNTS = st.one_of(NEAR, st.sampled_from([USD, e.AMOUNT_MAX, -e.AMOUNT_MAX, 2**63, -(2**63)]))
+
+
+class Counting(Audit):
+    """An audit that counts the entries that it takes at one look."""
+
+    taken = 0
+
+    def take_plain(self, entry: Entry, entry_bytes: bytes) -> bool:
+        """Count."""
+        is_taken = super().take_plain(entry, entry_bytes)
+        self.taken += is_taken
+        return is_taken
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[int, dict[str, Any]]:
+    """Return an ordinary entry, and fields that another entry has, or that are a little off."""
+    number = draw(st.sampled_from(ORDINARY))
+    entry = ENTRIES[number]
+    changed: dict[str, Any] = {}
+    for name in draw(st.lists(st.sampled_from(FIELDS), min_size=1, max_size=2, unique=True)):
+        value = getattr(entry, name)
+        if name == "postings":
+            changed[name] = draw(postings_like(value))
+        elif isinstance(value, int) and draw(st.booleans()):
+            changed[name] = max(value + draw(NEAR), -(2**63))
+        else:
+            changed[name] = getattr(draw(st.sampled_from(ENTRIES)), name)
+    return number, changed
+
+
+@st.composite
+def postings_like(draw: st.DrawFn, postings: tuple[e.Posting, ...]) -> tuple[e.Posting, ...]:
+    """Return postings of which some amounts have moved to others, or that are another entry's, or in another order."""
+    if not postings or draw(st.integers(0, 3)) == 0:
+        return draw(st.sampled_from(ENTRIES)).postings
+    if draw(st.integers(0, 5)) == 0:
+        return tuple(draw(st.permutations(postings)))
+    amount = draw(AMOUNTS)
+    source, target = draw(st.sampled_from(postings)), draw(st.sampled_from(postings))
+    moved = []
+    for posting in postings:
+        book, name, old = posting
+        moved.append((book, name, old - amount * (posting == source) + amount * (posting == target)))
+    return tuple(posting for posting in moved if -(2**63) <= posting[2] < 2**64)
+
+
+@given(changes(), st.booleans())
+def test_one_look_never_takes_what_a_close_one_would_tell(change: tuple[int, dict[str, Any]], rebalance: bool) -> None:
+    """Whatever is changed in a hold or a charge, sealed and balanced anew or not, both ways report the same."""
+    number, changed = change
+    entries = list(ENTRIES)
+    entries[number] = replace(entries[number], **changed)
+
+    forge(WORLD, entries, range(len(entries)), rebalance=rebalance)  # which compares the reports
+
+
+@pytest.mark.parametrize("number", ORDINARY)
+def test_reference_that_was_booked_is_told_of_ordinary_entries_too(number: int) -> None:
+    """A hold or a charge that carries a deposit's reference is looked at closely."""
+    entries = list(ENTRIES)
+    entries[number] = replace(entries[number], reference="r-1", account="a")
+
+    assert not forge(WORLD, entries, range(len(entries))).clean
+
+
+@pytest.mark.parametrize("fee_ppm", [0, 1, 100_000])
+@pytest.mark.parametrize("bill", [0, 1, 70])
+def test_ordinary_history_is_taken_at_one_look(fee_ppm: int, bill: int) -> None:
+    """Holds and charges need no closer look, with or without a fee, and whether or not the upstream bills."""
+    world = World(Sheet(1, fee_ppm, {MODEL: Price(100, 300, 7)}))
+    world.open("a", USD)
+    for number in range(3):
+        world.settle(world.hold(f"i-{number}"), 50, 20 + number, bill=bill)
+    work = Counting()
+    for header, raws in world.batches():
+        work.take(header, raws)
+
+    assert work.taken == 6
+    assert world.audit().problems == []
+
+
+@pytest.mark.parametrize("prompt", [1000, 5000])
+def test_charge_of_all_that_was_held_is_looked_at(prompt: int) -> None:
+    """A charge as high as its hold, and an overrun, are right, rare, and left to the long way."""
+    world = World()
+    world.open("a", USD)
+    world.settle(world.hold("i"), prompt, 100, bill=prompt + 100)
+    work = Counting()
+    for header, raws in world.batches():
+        work.take(header, raws)
+
+    assert work.taken == 1
+    assert world.audit().problems == []
+
+
+def test_ordinary_call_beside_others_of_its_account_is_taken() -> None:
+    """What happens to an account between the hold and the charge does not matter."""
+    world = World()
+    world.open("a", USD)
+    first, second = world.hold("i-1"), world.hold("i-2")
+    world.keep(world.books.void(second, end(FIRST, 9), "failed"))
+    world.keep(world.books.settle(first, end(FIRST, 3), usage(1, 1, e.Flag.ESTIMATED | e.Flag.CUT))[1])
+    work = Counting()
+    for header, raws in world.batches():
+        work.take(header, raws)
+
+    assert work.taken == 3
+    assert world.audit().problems == []
