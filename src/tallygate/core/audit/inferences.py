@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallygate.core.audit.figures import PROMPT_CHARGED, VOIDED
-from tallygate.core.audit.problems import P1, P4, P6, P7, Tell
+from tallygate.core.audit.problems import P1, P3, P4, P6, P7, Tell
 from tallygate.core.audit.rules import BASE, FEE, HELD, PAID, UNPAID, is_payable
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Flag, entry_id
@@ -151,7 +151,9 @@ class Inferences:
         figures.count_sent(entry, 0, moves.get(UNPAID, 0))
 
     def take_ending(self, entry: Entry, moves: Moves, figures: Figures, tell: Tell) -> None:
-        """End an open hold."""
+        """End an open hold; whatever is wrong with how a crash was ended breaks the promise about crashes."""
+        if entry.kind == e.EXPIRE:
+            tell = _tell_of_crash(tell)
         hold = self.open[entry.inference or ""]
         if hold.id != entry.ends:
             tell(P4, f"inference {entry.inference} has no open hold that this could end")
@@ -177,6 +179,15 @@ class Inferences:
         if listed is not None and hold.most is not None:
             _check_memo(entry, moves, hold, listed[0] + listed[1], total, tell)
         _count_ending(entry, moves, hold, figures)
+
+
+def _tell_of_crash(tell: Tell) -> Tell:
+    """Return what tells the same, as a breach of P3."""
+
+    def tell_of_crash(_: str, problem: str) -> None:
+        tell(P3, problem)
+
+    return tell_of_crash
 
 
 def list_price(listed: Listed | None, entry: Entry) -> tuple[int, int] | None:
