@@ -70,6 +70,9 @@ class Process:
                 self._forget(task)
                 continue
             task._log_destroy_pending = False  # type: ignore[attr-defined]
+            waited = task._fut_waiter  # type: ignore[attr-defined]
+            if waited is not None and waited.done() and not waited.cancelled():
+                waited.exception()  # the news had come, and the process died before it could hear them
             coroutine = task.get_coro()
             try:
                 if coroutine is not None:
