@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 async def traffic(gateway: Gateway) -> AsyncIterator[list[str]]:
     """Keep calls coming; lend the list of those whose end a caller has seen."""
     ended: list[str] = []
+    over = asyncio.Event()
 
     async def call() -> None:
-        while True:
+        while not over.is_set():
             answer = await gateway.chat(stream=True, max_tokens=3)
             if answer.body.endswith(b"[DONE]\n\n"):
                 ended.append(answer.headers["x-inference-id"])
@@ -37,8 +38,7 @@ async def traffic(gateway: Gateway) -> AsyncIterator[list[str]]:
         await until(lambda: len(ended) > 3)
         yield ended
     finally:
-        for caller in callers:
-            caller.cancel()
+        over.set()
         await asyncio.gather(*callers, return_exceptions=True)
 
 

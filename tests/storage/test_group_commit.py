@@ -247,10 +247,11 @@ async def test_nothing_is_taken_once_closing_has_begun() -> None:
 
 async def test_close_after_a_failure_ends_the_thread() -> None:
     """A queue that has failed can be closed, and leaves no thread behind."""
+    before = set(threading.enumerate())
     disk = SlowDisk(free=True)
     disk.fails = OSError("gone")
     queue = GroupCommit(disk.write, disk.flush)
     queue.append(written("a"))
     await queue.close()
 
-    assert "group-commit" not in {thread.name for thread in threading.enumerate()}
+    assert "group-commit" not in {thread.name for thread in set(threading.enumerate()) - before}
