@@ -237,7 +237,7 @@ def test_overrun_and_loss_are_reported_by_model() -> None:
     ("number", "fields", "promise"),
     [(15, {"overrun_list_picousd": 1}, "P3"), (17, {"prompt_tokens": 333}, "P3"), (4, {"prompt_tokens": 49}, "P6")],
 )
-def test_a_wrong_expiry_breaks_the_promise_about_crashes(number: int, fields: dict[str, int], promise: str) -> None:
+def test_a_wrong_expiry_breaks_the_promise_about_crashes(number: int, fields: dict[str, Any], promise: str) -> None:
     """What is wrong with how a crash was ended counts against P3, what is wrong with a charge against its own."""
     broken = change(make_world(), number, **fields).broken
 
