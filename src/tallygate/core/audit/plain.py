@@ -2,8 +2,8 @@
 
 `rules`, `inferences` and `replay` ask of an entry one question after the other, and have words for every fault. Here
 the same is asked from the other side, and at once: of an ordinary hold or charge all follows from what came before,
-so its postings are computed and compared to the letter. That takes a third of the time, and it is what lets ten
-million entries be proved in two minutes.
+so its postings are computed and compared to the letter, which takes a third of the time (`benchmarks/README.md` has
+what a long history takes).
 
 Invariant: what is taken here, the long way would have taken without a word, and counted alike. Whatever is odd, and
 also what is right but rare, is left untouched for the long way: so there are no words here, and no rule has a second
