@@ -29,7 +29,8 @@ async def test_no_kill_breaks_the_books() -> None:
     assert figures.kills.total() == len(POINTS)
     assert set(figures.kills) == set(POINTS), "a point was not reached"
     assert figures.counts["proofs"] == len(POINTS) + 1
-    assert figures.counts["holds that a start has ended"] == figures.entries["expire"] > 0
+    # A start that is killed may have ended holds before; it is not among those that were seen to be ready.
+    assert 0 < figures.counts["holds that a start has ended"] <= figures.entries["expire"]
     assert figures.counts["charges that callers were told"] > 0
     assert figures.endings["left early"] > 0
     assert figures.network["served to the end"] == 0
