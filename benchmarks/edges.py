@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 import uvloop
 
+from tallygate.api.callers import Callers
 from tallygate.api.edge import CallerVanishedError, Edge
 from tallygate.api.http import Request, Router
 from tallygate.api.problems import Problems
@@ -30,6 +31,7 @@ from tallygate.core import ids
 from tallygate.core.bounding import ModelCard
 from tallygate.core.catalog import Catalog
 from tallygate.core.errors import Refusal
+from tallygate.core.idempotency import Digests
 from tallygate.core.keys import key_digest, mask, mint_api_key
 from tallygate.core.pricing import Price, Sheet, UpstreamRate
 from tallygate.entropy import EntropyPool
@@ -135,7 +137,11 @@ async def main() -> None:
         render_error=problems.error,
     )
     public = PublicApi(
-        ledger=ledger, keys=ledger, pepper=pepper, catalog=Catalog([ModelCard(MODEL)], pool.serves), relay=relay
+        callers=Callers(ledger, pepper),
+        ledger=ledger,
+        digests=Digests(pepper),
+        catalog=Catalog([ModelCard(MODEL)], pool.serves),
+        relay=relay,
     )
     router = Router(public.routes())
     stop = asyncio.Event()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tallygate.api.admin import AdminApi
+from tallygate.api.admin import GROUPS
+from tallygate.api.models import ModelApi
 from tallygate.api.problems import PROBLEMS
 from tallygate.api.proofs import ProofApi
 from tallygate.api.public import PublicApi
@@ -93,12 +94,12 @@ def errors() -> str:
 
 def public_routes() -> str:
     """The callers' routes."""
-    return _routes(PublicApi, ProofApi)
+    return _routes(PublicApi, ModelApi, ProofApi)
 
 
 def admin_routes() -> str:
     """The operator's routes."""
-    return _routes(AdminApi)
+    return _routes(*GROUPS)
 
 
 def _routes(*apis: type) -> str:

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from tallygate.api.admin import AdminApi
+from tallygate.api.callers import Callers
 from tallygate.api.edge import Edge
 from tallygate.api.http import Router
+from tallygate.api.models import ModelApi
 from tallygate.api.problems import Problems
 from tallygate.api.proofs import ProofApi
 from tallygate.api.public import PublicApi
@@ -29,6 +31,7 @@ from tallygate.config import BearerAccess
 from tallygate.core import ids
 from tallygate.core.catalog import Catalog
 from tallygate.core.errors import StoreUnavailableError
+from tallygate.core.idempotency import Digests
 from tallygate.core.ledger.reconciliation import Attempts
 from tallygate.core.pricing import reconciled
 from tallygate.core.signing import RequestTimestamps
@@ -186,12 +189,14 @@ def build(
         shrinks=settings.billing.short_balance == "shrink",
     )
     catalog = build_catalog(settings, upstreams)
-    public = PublicApi(ledger=ledger, keys=ledger, pepper=pepper, catalog=catalog, relay=relay)
+    callers, digests = Callers(ledger, pepper), Digests(pepper)
+    public = PublicApi(callers=callers, ledger=ledger, digests=digests, catalog=catalog, relay=relay)
+    models = ModelApi(callers=callers, ledger=ledger, catalog=catalog)
     admin = build_admin(settings, ledger, pepper, upstreams, proofs)
 
-    routes = [*public.routes()]
+    routes = [*public.routes(), *models.routes()]
     if proofs is not None:
-        routes += ProofApi(ledger=ledger, proofs=proofs, authenticate=public.authenticate).routes()
+        routes += ProofApi(ledger=ledger, proofs=proofs, callers=callers).routes()
 
     def mint_request_id() -> str:
         return ids.request_id(entropy(12))

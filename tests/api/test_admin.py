@@ -321,7 +321,7 @@ async def test_a_statement_too_long_for_one_answer_is_refused(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond its limit the route names the command that prints any length; an unknown account is a 404."""
-    monkeypatch.setattr("tallygate.api.admin.STATEMENT_ENTRIES_MAX", 2)
+    monkeypatch.setattr("tallygate.api.admin.accounts.STATEMENT_ENTRIES_MAX", 2)
     _, account = await operator.ask("POST", "/admin/v1/accounts", {"name": "Ada"})
     path = f"/admin/v1/accounts/{account['id']}"
     await operator.ask("POST", f"{path}/deposits", {"usd": "5"})

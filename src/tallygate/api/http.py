@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -79,12 +80,14 @@ class Route(NamedTuple):
         path: The path or pattern.
         handler: Answers, or sends its answer to the sink and returns None.
         summary: One line for the reference.
+        claims: Whether it takes an idempotency key.
     """
 
     method: str
     path: str
     handler: Handler
     summary: str
+    claims: bool = False
 
 
 def read_bearer(request: Request) -> bytes | None:
@@ -92,6 +95,11 @@ def read_bearer(request: Request) -> bytes | None:
     if b"authorization" in request.repeated:
         return None
     return bearer_token(request.headers.get(b"authorization", b""))
+
+
+def read_query(request: Request) -> dict[str, str]:
+    """Return the parameters of a request's query; the last of repeated ones."""
+    return dict(parse_qsl(request.query.decode("latin-1"), keep_blank_values=True))
 
 
 def read_idempotency_key(request: Request) -> bytes | None:

@@ -15,12 +15,13 @@ from tallygate.core.proofs.checkpoint import decode_checkpoint
 from tallygate.core.proofs.receipt import encode_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    from tallygate.api.callers import Callers
     from tallygate.api.http import Request
     from tallygate.core.proofs.checkpoint import SignedCheckpoint
     from tallygate.core.proofs.receipt import BalanceProof, Receipt
-    from tallygate.ports import ApiKey, Ledger, Proofs
+    from tallygate.ports import Ledger, Proofs
     from tallygate.relay import Sink
 
 
@@ -30,13 +31,13 @@ class ProofApi:
     Args:
         ledger: The books, for how far an account has come.
         proofs: What is signed.
-        authenticate: Gives the key of a request; raises `Refusal` (401).
+        callers: Tells who asks.
     """
 
-    def __init__(self, *, ledger: Ledger, proofs: Proofs, authenticate: Callable[[Request], ApiKey]) -> None:
+    def __init__(self, *, ledger: Ledger, proofs: Proofs, callers: Callers) -> None:
         self._ledger = ledger
         self._proofs = proofs
-        self._authenticate = authenticate
+        self._callers = callers
 
     def routes(self) -> Sequence[Route]:
         """Return the table of routes."""
@@ -57,12 +58,12 @@ class ProofApi:
 
     async def receipt(self, request: Request, _: Sink) -> Response:
         """Return a receipt; another account's inference is not there."""
-        key = self._authenticate(request)
+        key = self._callers.authenticate(request)
         return answer_receipt(await self._proofs.receipt(request.argument, key.account))
 
     async def balance(self, request: Request, _: Sink) -> Response:
         """Return the proof of the balance that the caller's key draws on."""
-        key = self._authenticate(request)
+        key = self._callers.authenticate(request)
         sequence = self._ledger.account(key.account).sequence
         proof = await self._proofs.balance(key.account, sequence)
         if proof is None:

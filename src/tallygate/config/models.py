@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tallygate.config.kinds import WrongValueError
-from tallygate.config.schema import FEATURE, MODEL_ID, Model
+from tallygate.config.schema.models import FEATURE, MODEL_ID, Model
 from tallygate.config.settings import ModelSettings
 from tallygate.config.tables import Attempt, BrokenError, Table, take_made
 from tallygate.core.bounding import ModelCard

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tallygate.config.lines import LineFinder
 from tallygate.config.models import read_models, refuse_aliases
-from tallygate.config.schema import Admin, Billing, Events, Root, Server, Store
+from tallygate.config.schema import Root
+from tallygate.config.schema.books import Billing, Events, Store
+from tallygate.config.schema.listeners import Admin, Server
 from tallygate.config.secrets import SecretReader, read_secret_file
 from tallygate.config.settings import (
     AdminSettings,

@@ -13,7 +13,7 @@ import re
 import stat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from tallygate.config.schema import ADMIN_KEY_VARIABLE
+from tallygate.config.schema.listeners import ADMIN_KEY_VARIABLE
 from tallygate.config.settings import Secret
 from tallygate.core.signing import InvalidSigningKeyError, SigningKey
 from tallygate.network.webhook import decode_secret

@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from tallygate.config.kinds import WrongValueError
-from tallygate.config.schema import (
-    MODEL_ID,
+from tallygate.config.schema.models import MODEL_ID
+from tallygate.config.schema.upstreams import (
     NGONKA_PER_ATTEMPT_MAX,
     NGONKA_PER_TOKEN_MAX,
     THEIR_MODEL_ID,

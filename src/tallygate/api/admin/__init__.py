@@ -1,0 +1,101 @@
+"""What the operator reaches, on a listener of its own: each file holds the routes of one noun.
+
+The command line speaks to these same routes, over the admin listener beside a running gateway, or in its own
+process when it holds the store. Amounts are exact decimal strings of US dollars.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Any, Final
+
+from tallygate.api.admin.accounts import AccountRoutes
+from tallygate.api.admin.keys import KeyRoutes
+from tallygate.api.admin.network import NetworkRoutes
+from tallygate.api.admin.prices import PriceRoutes
+from tallygate.api.admin.proof import ProofRoutes
+from tallygate.api.http import read_bearer
+from tallygate.core.errors import Code, Refusal
+from tallygate.core.idempotency import HEADER, Digests
+from tallygate.core.ledger.records import UnknownAccountError
+from tallygate.ports import UnknownKeyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tallygate.api.http import Handler, Request, Response, Route
+    from tallygate.core.catalog import Catalog
+    from tallygate.ports import KeyStore, Ledger, Proofs, Upstreams
+    from tallygate.relay import Sink
+
+GROUPS: Final = (AccountRoutes, KeyRoutes, PriceRoutes, NetworkRoutes, ProofRoutes)
+"""The routes under `/admin/v1`, in the order of the reference."""
+
+
+class AdminApi:
+    """All of the operator's routes.
+
+    Args:
+        ledger: The books.
+        keys: The callers' keys.
+        pepper: The secret under which keys are digested.
+        catalog: The models, for their canonical ids.
+        proofs: What signs checkpoints; None where nothing does.
+        upstreams: The ways to the network; None where they are not opened (the command line beside no gateway).
+        admin_key: What the operator shows; None answers nobody.
+        entropy: Gives so many random bytes.
+        now_ns: Wall clock in nanoseconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        keys: KeyStore,
+        pepper: bytes,
+        catalog: Catalog,
+        upstreams: Upstreams | None,
+        admin_key: str | None,
+        proofs: Proofs | None = None,
+        entropy: Callable[[int], bytes],
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._admin_key = None if admin_key is None else admin_key.encode()
+        self._groups = (
+            AccountRoutes(ledger, keys, Digests(pepper), now_ns),
+            KeyRoutes(ledger, keys, pepper, entropy),
+            PriceRoutes(ledger, catalog),
+            NetworkRoutes(upstreams),
+            ProofRoutes(ledger, proofs),
+        )
+
+    def routes(self) -> Sequence[Route]:
+        """Return the table of routes, each of which answers only the operator."""
+        return [route._replace(handler=self._guarded(route)) for group in self._groups for route in group.routes()]
+
+    def _guarded(self, route: Route) -> Handler:
+        """Return a handler that answers only the operator, and tells what it does not find."""
+
+        async def answer(request: Request, sink: Sink) -> Response | None:
+            token = read_bearer(request)
+            if self._admin_key is None or token is None or not hmac.compare_digest(token, self._admin_key):
+                raise Refusal(Code.INVALID_API_KEY, "The admin key is wrong or missing.")
+            if request.method != "GET" and not route.claims and b"idempotency-key" in request.headers:
+                message = f"This route takes no {HEADER}; deposits and corrections do."
+                raise Refusal(Code.UNSUPPORTED_HEADER, message, param=HEADER)
+            return await told(route.handler(request, sink))
+
+        return answer
+
+
+async def told(answer: Any) -> Response | None:
+    """Await a handler's answer; what it does not find becomes a 404."""
+    try:
+        response: Response | None = await answer
+    except UnknownAccountError:
+        message = "There is no such account."
+    except UnknownKeyError:
+        message = "There is no such API key."
+    else:
+        return response
+    raise Refusal(Code.NOT_FOUND, message)

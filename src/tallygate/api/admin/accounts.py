@@ -1,0 +1,126 @@
+"""Accounts: opened, paid into, corrected, told about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tallygate.api.descriptions import describe_account, describe_key
+from tallygate.api.fields import read_amount, read_fields, read_name, read_words
+from tallygate.api.http import Response, Route, read_idempotency_key, read_query
+from tallygate.api.statements import describe_line, describe_statement, read_month
+from tallygate.core.errors import Code, Refusal
+from tallygate.core.ledger.statement import VOIDED
+from tallygate.core.money import format_usd, parse_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tallygate.api.http import Request
+    from tallygate.core.idempotency import Claim, Digests
+    from tallygate.ports import KeyStore, Ledger
+    from tallygate.relay import Sink
+
+ACTOR = "operator"
+STATEMENT_ENTRIES_MAX = 20_000
+"""How many entries a statement may be made of here, some 8 MB of JSON; the command line takes any number."""
+
+
+class AccountRoutes:
+    """The routes under `/admin/v1/accounts`.
+
+    Args:
+        ledger: The books.
+        keys: The callers' keys.
+        digests: Makes claims of idempotency keys.
+        now_ns: Wall clock in nanoseconds.
+    """
+
+    def __init__(self, ledger: Ledger, keys: KeyStore, digests: Digests, now_ns: Callable[[], int]) -> None:
+        self._ledger = ledger
+        self._keys = keys
+        self._digests = digests
+        self._now_ns = now_ns
+
+    def routes(self) -> Sequence[Route]:
+        """Return the table of routes."""
+        accounts = "/admin/v1/accounts"
+        one = accounts + "/{id}"
+        return (
+            Route("POST", accounts, self.create_account, "Open an account: `name`."),
+            Route("GET", accounts, self.list_accounts, "All accounts with their balances."),
+            Route("GET", one, self.show_account, "One account with its keys."),
+            Route("POST", one + "/deposits", self.deposit, "Book money that came in: `usd`, `reference`.", claims=True),
+            Route(
+                "POST",
+                one + "/corrections",
+                self.correct,
+                "Change a balance: `usd` (±), `reason`, `actor`.",
+                claims=True,
+            ),
+            Route("GET", one + "/statement", self.show_statement, "All movements of one `?month=YYYY-MM` (UTC)."),
+        )
+
+    async def create_account(self, request: Request, _: Sink) -> Response:
+        """Open an account."""
+        fields = await read_fields(request, {"name": str})
+        name = read_name(fields.get("name", ""))
+        return Response.json(describe_account(await self._ledger.open_account(name, ACTOR)), 201)
+
+    async def list_accounts(self, _: Request, __: Sink) -> Response:
+        """List all accounts."""
+        return Response.json({"data": [describe_account(account) for account in self._ledger.accounts()]})
+
+    async def show_account(self, request: Request, _: Sink) -> Response:
+        """Show one account and its keys."""
+        account = self._ledger.account(request.argument)
+        return Response.json(
+            {**describe_account(account), "keys": [describe_key(key, account) for key in self._keys.keys(account.id)]}
+        )
+
+    async def deposit(self, request: Request, _: Sink) -> Response:
+        """Book money that came in, once for each reference."""
+        fields = await read_fields(request, {"usd": str, "reference": str})
+        reference = fields.get("reference")
+        if reference is not None and not (0 < len(reference) <= 200 and reference.isprintable()):
+            raise Refusal(Code.INVALID_VALUE, "reference must have 1 to 200 printable characters.", param="reference")
+        picousd = read_amount(fields, "usd", parse_usd)
+        claim = self._claim(request, "deposits", [picousd, reference])
+        deposit = await self._ledger.deposit(request.argument, picousd, reference, ACTOR, claim)
+        content = {
+            "id": deposit.id.hex(),
+            "usd": format_usd(deposit.picousd),
+            "reference": reference,
+            "replayed": deposit.replayed,
+            "account": describe_account(self._ledger.account(request.argument)),
+        }
+        return Response.json(content, 200 if deposit.replayed else 201)
+
+    async def correct(self, request: Request, _: Sink) -> Response:
+        """Change a balance by the operator's word, with who and why."""
+        fields = await read_fields(request, {"usd": str, "reason": str, "actor": str})
+        reason, actor = read_words(fields, "reason"), read_words(fields, "actor", ACTOR)
+        picousd = read_amount(fields, "usd", parse_usd)
+        claim = self._claim(request, "corrections", [picousd, reason, actor])
+        correction = await self._ledger.correct(request.argument, picousd, reason, actor, claim)
+        content = {
+            "id": correction.id.hex(),
+            "usd": format_usd(correction.picousd),
+            "reason": reason,
+            "actor": actor,
+            "replayed": correction.replayed,
+            "account": describe_account(self._ledger.account(request.argument)),
+        }
+        return Response.json(content, 200 if correction.replayed else 201)
+
+    async def show_statement(self, request: Request, _: Sink) -> Response:
+        """Show a month of an account."""
+        account = self._ledger.account(request.argument)
+        month = read_month(read_query(request).get("month", ""))
+        statement, lines = await self._ledger.statement(account.id, month.start_ns, month.end_ns, STATEMENT_ENTRIES_MAX)
+        content = describe_statement(account.id, account.name, month, statement, self._now_ns())
+        return Response.json({**content, "lines": [describe_line(line) for line in lines if line.kind != VOIDED]})
+
+    def _claim(self, request: Request, acts: str, meaning: object) -> Claim | None:
+        """Return the claim that a request for one of these acts comes with, if it has an idempotency key."""
+        key = read_idempotency_key(request)
+        return None if key is None else self._digests.claim(key, (request.argument, ACTOR, acts), meaning)

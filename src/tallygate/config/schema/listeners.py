@@ -1,0 +1,61 @@
+"""What may be said of the two listeners: the callers' and the operator's."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final, Literal, cast
+
+from tallygate.config import kinds, places
+from tallygate.config.keys import Key, Section, defaulting, optional
+from tallygate.config.schema.limits import DAY_S
+
+ADMIN_KEY_VARIABLE: Final = "TALLYGATE_ADMIN_KEY"
+
+
+class Server(Section):
+    """The public listener, which callers use."""
+
+    title = "[server]"
+    listen = defaulting(places.Listen(), "127.0.0.1:8080", "Where callers connect. Port 0 takes any free one.")
+    keep_alive_s = defaulting(
+        kinds.Seconds(3600), 15, "While nothing has come from upstream for so long, a streamed call gets a comment."
+    )
+    calls_max = defaulting(
+        kinds.Whole(1, 1_000_000),
+        5000,
+        "How many calls may be under way at a time; one more is told to try again (503).",
+    )
+    drain_s = defaulting(
+        kinds.Seconds(DAY_S, or_zero=True), 30, "How long calls under way may go on when the gateway is told to stop."
+    )
+    left_drain_s = defaulting(
+        kinds.Seconds(3600, or_zero=True),
+        30,
+        "How long an answer is still read, unseen, whose caller has left, where the upstream bills it to its end "
+        "anyway (`bills_to_end`). 0 cuts it off at once.",
+    )
+    default_temperature = defaulting(
+        kinds.Temperature(), Decimal("0.7"), 'What is sent when a caller names no `temperature`; `"none"` sends none.'
+    )
+    header_timeout_s = defaulting(kinds.Seconds(3600), 10, "How long a caller may take to send a request's headers.")
+    body_timeout_s = defaulting(kinds.Seconds(3600), 60, "How long a caller may take to send a request's body.")
+    log_level = cast(
+        "Key[Literal['debug', 'info', 'warning', 'error']]",
+        defaulting(
+            kinds.Choice("debug", "info", "warning", "error"), "info", "The least urgent lines that are logged."
+        ),
+    )
+
+
+class Admin(Section):
+    """The operator's listener, used by the command line beside a running gateway. Keep it off the public network."""
+
+    title = "[admin]"
+    listen = defaulting(places.Listen(), "127.0.0.1:8081", "Where the operator connects.")
+    key_env = optional(
+        places.EnvName(),
+        f"`{ADMIN_KEY_VARIABLE}`",
+        "The environment variable that holds the admin key, of at least 16 characters. "
+        "If it is not set, every admin call is refused.",
+    )
+    key_file = optional(places.FileName(), "none", "A file that holds the admin key, in place of a variable.")
