@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from tallygate.core.limits import UNLIMITED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
         Settlement,
     )
     from tallygate.core.ledger.statement import Line, Statement
+    from tallygate.core.limits import Limits
     from tallygate.core.pricing import Sheet, UpstreamRate
     from tallygate.core.proofs.anchoring import AnchorReport
     from tallygate.core.proofs.checkpoint import SignedCheckpoint
@@ -144,7 +147,15 @@ class Outgoings(Protocol):
 
 
 class ApiKey(NamedTuple):
-    """What is known of a caller's key; the secret itself is known only to the caller."""
+    """What is known of a caller's key; the secret itself is known only to the caller.
+
+    Attributes:
+        masked: How it is shown, for its owner to recognise.
+        paused: Whether its owner has it rest.
+        expires_ns: When its life ends by itself.
+        models: The ids of the models that it may ask for, as in the catalog; None is all.
+        limits: Its own limits; its account may have others.
+    """
 
     id: str
     account: str
@@ -152,6 +163,10 @@ class ApiKey(NamedTuple):
     masked: str
     created_ns: int
     revoked_ns: int | None
+    paused: bool = False
+    expires_ns: int | None = None
+    models: frozenset[str] | None = None
+    limits: Limits = UNLIMITED
 
 
 class KeyStore(Protocol):

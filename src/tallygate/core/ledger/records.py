@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallygate.core.ledger import entry as e
+from tallygate.core.limits import UNLIMITED
 
 if TYPE_CHECKING:
     from tallygate.core.idempotency import Claim
     from tallygate.core.ledger.entry import Entry, Flag
+    from tallygate.core.limits import Limits
     from tallygate.core.pricing import Cost, Price
 
 
@@ -27,6 +29,8 @@ class Account:
 
     Attributes:
         told_empty: Whether the operator has been told, since money last came in, that it cannot pay for a call.
+        suspended: Whether the operator has closed it for now: its keys are blocked until it is resumed.
+        limits: What all of its keys together may do.
     """
 
     id: str
@@ -36,6 +40,8 @@ class Account:
     held: int = 0
     sequence: int = 0
     told_empty: bool = False
+    suspended: bool = False
+    limits: Limits = UNLIMITED
     available_account: str = field(init=False)
     held_account: str = field(init=False)
 
