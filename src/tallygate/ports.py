@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from tallygate.core.limits import UNLIMITED
+from tallygate.core.access import NO_TERMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
 
+    from tallygate.core.access import ApiKey, KeyTerms
     from tallygate.core.audit.report import Report
     from tallygate.core.idempotency import Claim, Claimed
     from tallygate.core.ledger.reconciliation import Bill, Unreported
@@ -62,6 +63,15 @@ class Ledger(Protocol):
 
     async def open_account(self, name: str, actor: str) -> Account:
         """Open an account with nothing in it."""
+
+    async def suspend_account(self, account_id: str, reason: str, actor: str) -> Account:
+        """Close an account for now, effective at once: its keys are blocked until it is resumed."""
+
+    async def resume_account(self, account_id: str, reason: str, actor: str) -> Account:
+        """Open a suspended account again; its keys are what they were."""
+
+    async def limit_account(self, account_id: str, limits: Limits, actor: str) -> Account:
+        """Set what all keys of an account together may do, from the next call on."""
 
     async def deposit(
         self, account_id: str, picousd: int, reference: str | None, actor: str, claim: Claim | None = None
@@ -146,47 +156,53 @@ class Outgoings(Protocol):
         """Let go of an event; not waited for, so a crash can bring it back."""
 
 
-class ApiKey(NamedTuple):
-    """What is known of a caller's key; the secret itself is known only to the caller.
+class KeyStore(Protocol):
+    """The callers' API keys, found by a keyed digest of the secret.
 
-    Attributes:
-        masked: How it is shown, for its owner to recognise.
-        paused: Whether its owner has it rest.
-        expires_ns: When its life ends by itself.
-        models: The ids of the models that it may ask for, as in the catalog; None is all.
-        limits: Its own limits; its account may have others.
+    Every act returns when it is durable, and is in the books. One that would change nothing is no act. All but
+    `revoke_key` refuse a revoked key (`conflict`), and all raise `UnknownKeyError` where there is no such key.
     """
 
-    id: str
-    account: str
-    name: str
-    masked: str
-    created_ns: int
-    revoked_ns: int | None
-    paused: bool = False
-    expires_ns: int | None = None
-    models: frozenset[str] | None = None
-    limits: Limits = UNLIMITED
-
-
-class KeyStore(Protocol):
-    """The callers' API keys, found by a keyed digest of the secret."""
+    @property
+    def has_imported(self) -> bool:
+        """Whether any secret may be of another form than ours."""
 
     def find_key(self, digest: bytes) -> ApiKey | None:
-        """Return the live key with this digest. Touches nothing but memory."""
+        """Return the key that is not revoked with this digest of its secret. Touches nothing but memory."""
+
+    def key(self, key_id: str) -> ApiKey:
+        """Return the key with this id."""
 
     def keys(self, account_id: str | None = None) -> Sequence[ApiKey]:
         """Return the keys of one account or of all, oldest first, revoked ones included."""
 
-    async def add_key(self, account_id: str, name: str, digest: bytes, masked: str, actor: str) -> ApiKey:
-        """Keep a new key; raises `UnknownAccountError`."""
+    async def add_key(
+        self,
+        account_id: str,
+        name: str,
+        digest: bytes,
+        masked: str,
+        actor: str,
+        terms: KeyTerms = NO_TERMS,
+        *,
+        imported: bool = False,
+    ) -> ApiKey:
+        """Keep a new key; raises `UnknownAccountError`, and refuses an imported one that is there (`conflict`)."""
+
+    async def change_key(self, key_id: str, name: str, terms: KeyTerms, actor: str) -> ApiKey:
+        """Give a key this name and these terms, from the next call on."""
+
+    async def pause_key(self, key_id: str, actor: str) -> ApiKey:
+        """Have a key rest, effective at once."""
+
+    async def resume_key(self, key_id: str, actor: str) -> ApiKey:
+        """Let a paused key be used again."""
+
+    async def rotate_key(self, key_id: str, digest: bytes, masked: str, grace_ns: int, actor: str) -> ApiKey:
+        """Give a key another secret. The one before lives on for the grace; older ones, or without any, are dead."""
 
     async def revoke_key(self, key_id: str, actor: str) -> ApiKey:
-        """End a key's life, effective at once; raises `UnknownKeyError`."""
-
-
-class UnknownKeyError(LookupError):
-    """There is no API key with this id."""
+        """End a key's life, effective at once."""
 
 
 class Proofs(Protocol):

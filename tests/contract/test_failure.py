@@ -177,7 +177,7 @@ def make_books(machine: Machine, journal: Journal) -> tuple[Books, Account, Hold
     """Return books of their own on what a journal has, with its one account and open hold."""
     contents = journal.open()
     books = Books(WRITER, contents.epoch, machine.now_ns, machine.entropy)
-    account = books.accounts[contents.accounts[0].id] = Account(*contents.accounts[0])
+    account = books.accounts[contents.accounts[0].id] = Account(*contents.accounts[0][:6])
     books.restore_sheet(SHEET)
     hold, _ = books.hold(request("chatcmpl-1", account))
     return books, account, hold

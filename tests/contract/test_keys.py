@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tallygate.core.access import UnknownKeyError
 from tallygate.core.errors import InvariantBrokenError, StoreUnavailableError
 from tallygate.core.keys import key_digest, mask, mint_api_key
 from tallygate.core.ledger.records import UnknownAccountError
-from tallygate.ports import UnknownKeyError
 from tests.contract.world import Flaky, Machine, turn_until
 
 if TYPE_CHECKING:
-    from tallygate.ports import ApiKey
+    from tallygate.core.access import ApiKey
     from tallygate.storage.embedded import EmbeddedLedger
     from tallygate.storage.journal import Journal
 

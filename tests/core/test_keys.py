@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tallygate.core.keys import (
     BEARER_TOKEN_BYTES_MAX,
+    PREFIX,
     InvalidKeyMaterialError,
     bearer_token,
     is_well_formed,
@@ -125,6 +126,29 @@ def test_garbage_is_not_well_formed(text: str) -> None:
 def test_any_text_is_judged_without_an_error(text: str | bytes) -> None:
     """Random text and bytes are no keys."""
     assert not is_well_formed(text)
+
+
+# --- prefix ---
+
+
+@given(st.from_regex(PREFIX, fullmatch=True), ENTROPY)
+@example("sk-", bytes(32))
+@example("abcdefghijklmno_", b"\xff" * 32)
+def test_a_key_of_any_prefix_is_recognised(prefix: str, entropy: bytes) -> None:
+    """A key is well formed under whatever prefix it was minted, and shows it, but not under another one."""
+    key = mint_api_key(entropy, prefix)
+
+    assert key.startswith(prefix)
+    assert is_well_formed(key)
+    assert mask(key) == f"{prefix}{key[len(prefix) : len(prefix) + 4]}…{key[-4:]}"
+    assert not is_well_formed("x" + key)
+    assert not is_well_formed("other-" + key[len(prefix) :])
+
+
+@pytest.mark.parametrize("prefix", ["", "-", "t-", "tg", "TG-", "1g-", "t g-", "tg.", "tgé-", "a" * 16 + "-", "tg-\n"])
+def test_a_prefix_can_be_recognised(prefix: str) -> None:
+    """What scanners would not know for a prefix, or could not tell from what follows, is none."""
+    assert not PREFIX.fullmatch(prefix)
 
 
 # --- digest ---

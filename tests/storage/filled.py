@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
+from tallygate.core.access import KeyTerms
+from tallygate.core.limits import Limits
 from tests.contract.world import RATE, SECOND, USD, Machine, SqliteStore, end, request, serve
 
 if TYPE_CHECKING:
@@ -37,6 +39,12 @@ async def fill(path: Path) -> Machine:
     await ledger.expire_orphans(lambda _: RATE, charge_prompt=True)
     hold = await ledger.hold(request("chatcmpl-4", ann))
     ledger.begin_attempt(hold, SECOND)
+    terms = KeyTerms(2 * 10**18, frozenset({"Qwen/Qwen3", "b"}), Limits(60, spend_day_picousd=2**60))
+    old = await ledger.add_key(bob.id, "tablet", b"f" * 32, "…", "operator", terms, imported=True)
+    await ledger.rotate_key(old.id, b"g" * 32, "tg-C…z", 600 * 10**9, "operator")
+    await ledger.pause_key(old.id, "operator")
+    await ledger.limit_account(ann.id, Limits(concurrent_requests=5), "operator")
+    await ledger.suspend_account(bob.id, "a chargeback", "Eve")
     await machine.stop()
     return machine
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
+from tallygate.core.access import ApiKey
 from tallygate.core.errors import StoreUnavailableError
 from tallygate.core.keys import key_digest, mint_api_key
 from tallygate.core.ledger.books import Books
-from tallygate.ports import ApiKey
 from tallygate.storage.journal import KeyRow
 from tallygate.storage.replay import audit_file
 from tallygate.storage.sqlite import NotAStoreError, SqliteJournal, StoreLockedError

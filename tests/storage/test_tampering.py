@@ -142,7 +142,7 @@ def test_tamperer_changes_nothing_by_accident(path: Path) -> None:
         ("UPDATE accounts SET sequence = 1", "account acct_"),
         ("DELETE FROM accounts", "account acct_"),
         (
-            "INSERT INTO accounts VALUES ('x', 'Eve', 1, 5, 0, 1)",
+            "INSERT INTO accounts VALUES ('x', 'Eve', 1, 5, 0, 1, 0, NULL)",
             "account x: the entries give None, the store has (5, 0, 1)",
         ),
         ("DELETE FROM open_holds", "open holds: the store and the entries disagree on chatcmpl-4"),

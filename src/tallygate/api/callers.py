@@ -11,7 +11,8 @@ from tallygate.core.keys import is_well_formed, key_digest
 
 if TYPE_CHECKING:
     from tallygate.api.http import Request
-    from tallygate.ports import ApiKey, KeyStore
+    from tallygate.core.access import ApiKey
+    from tallygate.ports import KeyStore
 
 DIGESTS_MAX: Final = 10_000
 """How many good keys are remembered by their SHA-256, which spares the keyed digest; a bad key is never remembered."""

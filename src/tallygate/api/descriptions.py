@@ -9,9 +9,10 @@ import msgspec
 from tallygate.core.money import format_price_per_million, format_usd
 
 if TYPE_CHECKING:
+    from tallygate.core.access import ApiKey
     from tallygate.core.ledger.records import Account
     from tallygate.core.pricing import Sheet
-    from tallygate.ports import ApiKey, KeptEvent
+    from tallygate.ports import KeptEvent
 
 
 def describe_account(account: Account) -> dict[str, Any]:

@@ -1,10 +1,14 @@
 """Callers' API keys: how they are minted, recognised, shown and looked up.
 
-    tg-  43 characters of base62         6 characters of base62
-         (32 bytes, 256 bits, of entropy)  (CRC-32 of the 46 characters before)
+    tg-  43 characters of base62           6 characters of base62
+         (32 bytes, 256 bits, of entropy)  (CRC-32 of all characters before)
 
 The prefix and the checksum are for secret scanners and for typing errors: a key that was cut short,
 or that never was one of ours, is refused without a look into any table. They add no secrecy.
+
+An installation may choose another prefix, and another one later: the checksum covers it, so a key of
+any prefix is recognised by itself, and those that were made under an earlier one go on. A prefix ends
+in a character that base62 does not have, so that it can be told from what follows.
 
 What may live here: the form of a key, its digest, its mask, and the header that carries it. What may
 not: accounts, permissions, the table of digests, randomness (entropy is passed in), the pepper's
@@ -35,25 +39,27 @@ from hashlib import sha256
 from typing import Final
 
 KEY_PREFIX: Final = "tg-"
-"""How every key begins, so that people and secret scanners know one when they see it."""
+"""How a key begins unless the installation says otherwise: people and secret scanners know one when they see it."""
+
+PREFIX: Final = re.compile(r"[a-z][a-z0-9_-]{1,14}[_-]")
+"""What may be a prefix."""
 
 ENTROPY_BYTES: Final = 32
 """What a key is minted from: 256 bits."""
-
-KEY_CHARACTERS: Final = 52
-"""Length of a whole key: 3 of prefix, 43 of entropy, 6 of checksum."""
 
 BEARER_TOKEN_BYTES_MAX: Final = 512
 """Longest token that is taken from a header: ten of our keys, and room for imported ones."""
 
 _BODY_CHARACTERS: Final = 43  # 62**43 is the first power of 62 above 2**256.
-_CHECKSUM_AT: Final = len(KEY_PREFIX) + _BODY_CHARACTERS
+_CHECKSUM_CHARACTERS: Final = 6
+_TAIL_CHARACTERS: Final = _BODY_CHARACTERS + _CHECKSUM_CHARACTERS
+_PREFIX_CHARACTERS_MAX: Final = 16
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 # Two digits at a time: a checksum is three look-ups instead of six divisions.
 _PAIRS: Final = [(high + low).encode("ascii") for high in _BASE62 for low in _BASE62]
 _PAIR_COUNT: Final = 62 * 62
 
-_KEY: Final = re.compile(rb"tg-[0-9A-Za-z]{49}")
+_KEY: Final = re.compile(PREFIX.pattern.encode("ascii") + rb"[0-9A-Za-z]{49}")
 # One token of visible ASCII. Wider than RFC 6750, since imported keys may be of any form.
 _BEARER: Final = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([!-~]+)[ \t]*")
 # The scheme, one space, the longest token, and as much again of padding as anyone could mean.
@@ -67,11 +73,12 @@ class InvalidKeyMaterialError(ValueError):
     """Entropy or a hash does not have 32 bytes: a fault of the program or of an import."""
 
 
-def mint_api_key(entropy32: bytes) -> str:
+def mint_api_key(entropy32: bytes, prefix: str = KEY_PREFIX) -> str:
     """Return the API key made of 32 bytes of entropy.
 
     Args:
         entropy32: Bytes of a cryptographic source, used for this key only.
+        prefix: How it begins; of the form `PREFIX`.
 
     Raises:
         InvalidKeyMaterialError: There are not exactly 32 bytes.
@@ -83,16 +90,16 @@ def mint_api_key(entropy32: bytes) -> str:
     for _ in range(_BODY_CHARACTERS):
         number, digit = divmod(number, 62)
         digits.append(_BASE62[digit])
-    text = KEY_PREFIX + "".join(reversed(digits))
+    text = prefix + "".join(reversed(digits))
     return text + _checksum(text.encode("ascii")).decode("ascii")
 
 
 def is_well_formed(text: str | bytes) -> bool:
-    """Say whether a text has the prefix, length, alphabet and checksum of our keys.
+    """Say whether a text has the form and the checksum of our keys, whatever its prefix.
 
     True says nothing about whether such a key was ever minted.
     """
-    if len(text) != KEY_CHARACTERS:
+    if not _TAIL_CHARACTERS < len(text) <= _TAIL_CHARACTERS + _PREFIX_CHARACTERS_MAX:
         return False
     if isinstance(text, str):
         if not text.isascii():
@@ -100,7 +107,7 @@ def is_well_formed(text: str | bytes) -> bool:
         text = text.encode("ascii")
     if _KEY.fullmatch(text) is None:
         return False
-    return _checksum(text[:_CHECKSUM_AT]) == text[_CHECKSUM_AT:]
+    return _checksum(text[:-_CHECKSUM_CHARACTERS]) == text[-_CHECKSUM_CHARACTERS:]
 
 
 def key_digest(pepper: bytes, key: str | bytes) -> bytes:
@@ -137,7 +144,7 @@ def mask(key: str) -> str:
     """
     if not is_well_formed(key):
         return _MASKED_ALL
-    return f"{key[: len(KEY_PREFIX) + _MASK_CHARACTERS]}…{key[-_MASK_CHARACTERS:]}"
+    return f"{key[: len(key) - _TAIL_CHARACTERS + _MASK_CHARACTERS]}…{key[-_MASK_CHARACTERS:]}"
 
 
 def bearer_token(authorization: bytes) -> bytes | None:

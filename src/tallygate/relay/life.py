@@ -33,11 +33,11 @@ from tallygate.relay.watch import CallerLeft, Watch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tallygate.core.access import ApiKey
     from tallygate.core.bounding import ModelCard
     from tallygate.core.idempotency import Claim
     from tallygate.core.ledger.records import Hold
     from tallygate.core.openai import ChatRequest
-    from tallygate.ports import ApiKey
     from tallygate.relay.relay import Relay
     from tallygate.relay.reply import Sink
 

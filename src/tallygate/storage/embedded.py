@@ -31,10 +31,10 @@ from tallygate.core.ledger.restoring import restore_hold
 from tallygate.core.ledger.statement import draw_up, find_period, read_lines
 from tallygate.core.pricing import Sheet
 from tallygate.core.usage import charged_after_crash
-from tallygate.ports import ApiKey, KeptEvent, UnknownKeyError
+from tallygate.storage.access import EmbeddedAccess
 from tallygate.storage.claims import Claims
 from tallygate.storage.group_commit import FlushThread, GroupCommit
-from tallygate.storage.journal import Contents, EventGone, Journal, KeyRow, NewAccount, NotAStoreError, NoteWritten, Row
+from tallygate.storage.journal import Contents, EventGone, Journal, NewAccount, NotAStoreError, NoteWritten
 from tallygate.storage.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -46,11 +46,12 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.statement import Line, Statement
     from tallygate.core.pricing import UpstreamRate
     from tallygate.core.usage import Usage
+    from tallygate.ports import KeptEvent
     from tallygate.storage.group_commit import Flusher
     from tallygate.storage.journal import Row
 
 
-class EmbeddedLedger:
+class EmbeddedLedger(EmbeddedAccess):
     """Both `Ledger` and `KeyStore`, over one journal.
 
     Args:
@@ -73,14 +74,13 @@ class EmbeddedLedger:
         flusher: Callable[[Callable[[], None]], Flusher] = FlushThread,
         outbox: Outbox | None = None,
     ) -> None:
+        super().__init__()
         contents = journal.open()
         self._journal = journal
         self._now_ns = now_ns
         self._entropy = entropy
         self._wait_for_hold = wait_for_hold
         self._books = Books(contents.writer, contents.epoch, now_ns, entropy)
-        self._keys: dict[str, KeyRow] = {}
-        self._live_keys: dict[bytes, ApiKey] = {}
         try:
             self._restore(contents)
         except (InvariantBrokenError, LookupError, ValueError, StopIteration) as error:
@@ -282,45 +282,7 @@ class EmbeddedLedger:
         self._outbox.forget(event_id)
         self._queue.append(None, EventGone(event_id))
 
-    # --- KeyStore ----------------------------------------------------------------------------------------------
-
-    def find_key(self, digest: bytes) -> ApiKey | None:
-        """Return the live key with this digest."""
-        return self._live_keys.get(digest)
-
-    def keys(self, account_id: str | None = None) -> Sequence[ApiKey]:
-        """Return the keys of one account or of all, oldest first, revoked ones included."""
-        keys = (row.key for row in self._keys.values() if account_id in (None, row.key.account))
-        return sorted(keys, key=lambda key: (key.created_ns, key.id))
-
-    async def add_key(self, account_id: str, name: str, digest: bytes, masked: str, actor: str) -> ApiKey:
-        """Keep a new key."""
-        self._queue.check()
-        self._books.account(account_id)
-        if any(row.digest == digest for row in self._keys.values()):
-            raise InvariantBrokenError("a key was kept twice")  # the store would refuse it, and all that comes later
-        key = ApiKey(f"key_{self._entropy(10).hex()}", account_id, name, masked, self._now_ns(), None)
-        row = KeyRow(key, digest)
-        self._queue.append(self._books.note(account_id, "key created", actor, key_id=key.id), row)
-        self._keys[key.id] = row
-        await self._queue.durable()
-        if self._keys[key.id].key.revoked_ns is None:  # it may have been revoked while the disk was waited for
-            self._live_keys[digest] = key
-        return key
-
-    async def revoke_key(self, key_id: str, actor: str) -> ApiKey:
-        """End a key's life, effective at once."""
-        row = self._keys.get(key_id)
-        if row is None:
-            raise UnknownKeyError(key_id)
-        if row.key.revoked_ns is None:
-            self._live_keys.pop(row.digest, None)  # before anything can fail: a key that leaked must not live on
-            self._queue.check()
-            row = KeyRow(row.key._replace(revoked_ns=self._now_ns()), row.digest)
-            self._queue.append(self._books.note(row.key.account, "key revoked", actor, key_id=key_id), row)
-            self._keys[key_id] = row
-        await self._queue.durable()
-        return row.key
+    # --- the parts of an act -----------------------------------------------------------------------------------
 
     def _write(self, entries: Sequence[Written], rows: Sequence[Row]) -> None:
         """Write one batch, and keep what it means for the operator.
@@ -351,11 +313,9 @@ class EmbeddedLedger:
     def _restore(self, contents: Contents) -> None:
         books = self._books
         for stored in contents.accounts:
-            books.accounts[stored.id] = Account(*stored)
-        for row in contents.keys:
-            self._keys[row.key.id] = row
-            if row.key.revoked_ns is None:
-                self._live_keys[row.digest] = row.key
+            account = Account(*stored[:6], suspended=stored.suspended, limits=stored.limits)
+            books.accounts[stored.id] = account
+        self._take_up(contents.keys)
         for raw in contents.sheets:
             books.restore_sheet(Sheet.decode(decode_entry(raw).reason or ""))
         for raw in contents.referenced_deposits:

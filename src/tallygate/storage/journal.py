@@ -13,16 +13,18 @@ from tallygate.core.idempotency import Claimed
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import Header, encode_header
 from tallygate.core.ledger.merkle import leaf_hash, merkle_root
+from tallygate.core.limits import UNLIMITED
 from tallygate.ports import KeptEvent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from tallygate.core.access import ApiKey
     from tallygate.core.audit.report import Report
     from tallygate.core.ledger.records import Written
     from tallygate.core.ledger.statement import History
-    from tallygate.ports import ApiKey
+    from tallygate.core.limits import Limits
 
 
 class NotAStoreError(Exception):
@@ -37,11 +39,27 @@ class NewAccount(NamedTuple):
     created_ns: int
 
 
+class AccountTerms(NamedTuple):
+    """A row beside the books: whether an account is closed for now, and what it may do."""
+
+    id: str
+    suspended: bool
+    limits: Limits
+
+
+class FormerSecret(NamedTuple):
+    """The digest of the secret that a key had before, and until when that still works."""
+
+    digest: bytes
+    until_ns: int
+
+
 class KeyRow(NamedTuple):
-    """A row beside the books: an API key and the digest of its secret."""
+    """A row beside the books: an API key, the digest of its secret, and the secret that it replaces."""
 
     key: ApiKey
     digest: bytes
+    former: FormerSecret | None = None
 
 
 class EventGone(NamedTuple):
@@ -63,7 +81,7 @@ class NoteWritten(NamedTuple):
     reason: str
 
 
-Row = NewAccount | KeyRow | KeptEvent | EventGone | Claimed | ClaimEnded | NoteWritten
+Row = NewAccount | AccountTerms | KeyRow | KeptEvent | EventGone | Claimed | ClaimEnded | NoteWritten
 """What becomes durable in one commit with the entries that it belongs to, but is not part of the books."""
 
 
@@ -76,6 +94,8 @@ class StoredAccount(NamedTuple):
     available: int
     held: int
     sequence: int
+    suspended: bool = False
+    limits: Limits = UNLIMITED
 
 
 class Contents(NamedTuple):

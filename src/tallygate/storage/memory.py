@@ -16,6 +16,7 @@ from tallygate.core.ledger.entry import decode_entry
 from tallygate.core.ledger.records import UnknownAccountError
 from tallygate.ports import KeptEvent
 from tallygate.storage.journal import (
+    AccountTerms,
     ClaimEnded,
     Contents,
     EventGone,
@@ -181,6 +182,9 @@ class MemoryJournal:
         match row:
             case NewAccount():
                 disk.accounts[row.id] = StoredAccount(row.id, row.name, row.created_ns, 0, 0, 0)
+            case AccountTerms():
+                account = disk.accounts[row.id]
+                disk.accounts[row.id] = account._replace(suspended=row.suspended, limits=row.limits)
             case KeyRow():
                 disk.keys[row.key.id] = row
             case KeptEvent():

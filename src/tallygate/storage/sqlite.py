@@ -22,8 +22,10 @@ from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
 from tallygate.core.proofs.totals import Totals
-from tallygate.ports import ApiKey, KeptEvent
+from tallygate.ports import KeptEvent
+from tallygate.storage.access_rows import key_columns, limits_column, read_account, read_key
 from tallygate.storage.journal import (
+    AccountTerms,
     ClaimEnded,
     Contents,
     EventGone,
@@ -32,7 +34,6 @@ from tallygate.storage.journal import (
     NotAStoreError,
     NoteWritten,
     Row,
-    StoredAccount,
     seal,
 )
 from tallygate.storage.keeping.account_history import SqliteHistory, open_history
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
     from tallygate.core.audit.report import Report
     from tallygate.core.ledger.records import Written
+    from tallygate.storage.journal import StoredAccount
 
 __all__ = ["NotAStoreError", "SqliteJournal", "StoreLockedError"]
 
@@ -112,8 +114,8 @@ class SqliteJournal:
             return Contents(
                 writer=self._writer,
                 epoch=self._epoch,
-                accounts=[StoredAccount(*row) for row in self._db.execute(QUERIES["all_accounts"])],
-                keys=[KeyRow(ApiKey(*row[:6]), row[6]) for row in self._db.execute(QUERIES["all_keys"])],
+                accounts=[read_account(row) for row in self._db.execute(QUERIES["all_accounts"])],
+                keys=[read_key(row) for row in self._db.execute(QUERIES["all_keys"])],
                 sheets=[row[0] for row in self._db.execute(QUERIES["all_sheets"])],
                 referenced_deposits=[row[0] for row in self._db.execute(QUERIES["all_referenced_deposits"])],
                 open_holds=self._open_holds(),
@@ -252,9 +254,10 @@ class SqliteJournal:
         match row:
             case NewAccount():
                 self._db.execute(QUERIES["open_account"], row)
-            case KeyRow(key, digest):
-                columns = (key.id, key.account, key.name, digest, key.masked, key.created_ns, key.revoked_ns)
-                self._db.execute(QUERIES["put_key"], columns)
+            case AccountTerms(id_, suspended, limits):
+                self._db.execute(QUERIES["put_account_terms"], (int(suspended), limits_column(limits), id_))
+            case KeyRow():
+                self._db.execute(QUERIES["put_key"], key_columns(row))
             case KeptEvent():
                 self._db.execute(QUERIES["keep_event"], row)
             case EventGone():

@@ -93,6 +93,17 @@ def test_dump_of_the_loaded_is_the_dump(path: Path, empty: Path) -> None:
     assert dump(empty) == lines
 
 
+def test_a_limit_from_the_future_is_told(path: Path, empty: Path) -> None:
+    """A dump that limits a key in a way that this program does not know is not loaded as if it were unlimited."""
+
+    def edit(content: list[dict[str, Any]]) -> None:
+        content[next(n for n, line in enumerate(content) if "limits" in line)]["limits"]["smiles_per_day"] = 1
+
+    with pytest.raises(DamagedDumpError, match="limited in a way"):
+        load_dump(edited(dump(path), edit), empty)
+    assert_nothing_there(empty)
+
+
 async def test_loaded_store_goes_on(path: Path, empty: Path) -> None:
     """A ledger opens on it under the same writer and a later epoch, first notes the load, and serves calls."""
     _, end = load_dump(dump(path), empty)
@@ -293,8 +304,8 @@ def spoil_entry(lines: list[dict[str, Any]]) -> None:
         (lambda lines: lines[0].update(writer="00"), "line 1: this names no writer"),
         (lambda lines: lines[0].update(writer="xx" * 16), "line 1: this names no writer"),
         (lambda lines: lines[0].update(epoch=-1), "line 1: this names no writer"),
-        (lambda lines: lines[0].update(writer="00" * 16), "line 6: the batch was written by another writer"),
-        (lambda lines: lines[0].update(epoch=0), "line 6: the batch was written by another writer or epoch"),
+        (lambda lines: lines[0].update(writer="00" * 16), "line 7: the batch was written by another writer"),
+        (lambda lines: lines[0].update(epoch=0), "line 7: the batch was written by another writer or epoch"),
         (lambda lines: lines[0].update(more=1), "line 1: not a line of a dump: .*more"),
         (lambda lines: lines.pop(0), "line 1: a dump begins with"),
         (lambda lines: lines.insert(2, lines[0]), "line 3: another dump begins here"),
@@ -303,7 +314,7 @@ def spoil_entry(lines: list[dict[str, Any]]) -> None:
         (lambda lines: first(lines, "key").update(account="acct_x"), "line 4: there is no account acct_x"),
         (lambda lines: lines.pop(1), "line 3: there is no account|line 5: an entry's account is not in the store"),
         (swap_entries, r"line \d+: .* the entries do not have the sealed root"),
-        (spoil_entry, "line 6: .* the entries do not have the sealed root"),
+        (spoil_entry, "line 7: .* the entries do not have the sealed root"),
         (lambda lines: lines.pop(6), "line 7: .* does not follow the batch before it"),
         (lambda lines: lines.pop(-2), r"line \d+: the last line counts or names other batches"),
     ],
@@ -329,6 +340,6 @@ def test_end_counts_what_there_was(path: Path) -> None:
     end: End = write_dump(path, lines.append, with_keys=True)
     report = audit_file(path)
 
-    assert (end.accounts, end.keys, end.batches, end.entries) == (2, 2, report.batches, report.entries)
-    assert len(lines) == 2 + 2 + 2 + report.batches
+    assert (end.accounts, end.keys, end.batches, end.entries) == (2, 3, report.batches, report.entries)
+    assert len(lines) == 2 + 2 + 3 + report.batches
     assert end.sha256 == sha256(b"".join(lines[:-1])).hexdigest()

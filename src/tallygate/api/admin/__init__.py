@@ -15,10 +15,10 @@ from tallygate.api.admin.network import NetworkRoutes
 from tallygate.api.admin.prices import PriceRoutes
 from tallygate.api.admin.proof import ProofRoutes
 from tallygate.api.http import read_bearer
+from tallygate.core.access import UnknownKeyError
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.idempotency import HEADER, Digests
 from tallygate.core.ledger.records import UnknownAccountError
-from tallygate.ports import UnknownKeyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tallygate.api.http import Request
-    from tallygate.ports import ApiKey, KeyStore, Ledger
+    from tallygate.core.access import ApiKey
+    from tallygate.ports import KeyStore, Ledger
     from tallygate.relay import Sink
 
 

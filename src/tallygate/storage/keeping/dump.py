@@ -8,12 +8,12 @@
     {"type": "end", "accounts", "keys", "claims", "batches", "entries", "head": hex, "sha256": hex}
 
 Header and entries are the very bytes of `docs/books.md`. What the books do not hold stands beside them: names, digests
-of keys, and what idempotency keys stand for, without which a call that is sent again after a load would be charged
-again. What can be computed from them (balances, open holds, tiles) is not dumped, and neither are events that still
-have to be delivered. The last line counts everything, names the head, and has the SHA-256 of all bytes before it: a
-dump that was cut off or changed is noticed.
+of keys, what keys and accounts may do, and what idempotency keys stand for, without which a call that is sent again
+after a load would be charged again. What can be computed from them (balances, open holds, tiles) is not dumped, and
+neither are events that still have to be delivered. The last line counts everything, names the head, and has the
+SHA-256 of all bytes before it: a dump that was cut off or changed is noticed.
 
-A table that has to travel gets a line type here, and a case in `_read_beside` and in `row_of`.
+A table that has to travel gets a line type here, and a case in `_read_beside` and in `rows_of`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from tallygate.core.access import ApiKey
 from tallygate.core.audit.audit import Audit
 from tallygate.core.idempotency import Claimed
-from tallygate.ports import ApiKey
-from tallygate.storage.journal import KeyRow, NewAccount, Row
+from tallygate.storage.access_rows import pack_limits, read_account, read_key, unpack_limits
+from tallygate.storage.journal import AccountTerms, FormerSecret, KeyRow, NewAccount, Row
 from tallygate.storage.sql import QUERIES
 from tallygate.storage.sqlite_file import open_for_reading, reading
 
@@ -50,15 +51,24 @@ class Head(msgspec.Struct, tag="tallygate-dump", forbid_unknown_fields=True, fro
     epoch: int
 
 
-class AccountLine(msgspec.Struct, tag="account", forbid_unknown_fields=True, frozen=True):
-    """An account's name, which the books do not hold."""
+class AccountLine(msgspec.Struct, tag="account", forbid_unknown_fields=True, omit_defaults=True, frozen=True):
+    """An account's name, and what it may do, which the books do not hold."""
 
     id: str
     name: str
     created_ns: int
+    suspended: bool = False
+    limits: dict[str, int] | None = None
 
 
-class KeyLine(msgspec.Struct, tag="key", forbid_unknown_fields=True, frozen=True):
+class FormerLine(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """In the line of a key, the secret that it had before, while that still works."""
+
+    digest: bytes
+    until_ns: int
+
+
+class KeyLine(msgspec.Struct, tag="key", forbid_unknown_fields=True, omit_defaults=True, frozen=True):
     """An API key; its digest says nothing without the pepper."""
 
     id: str
@@ -68,6 +78,12 @@ class KeyLine(msgspec.Struct, tag="key", forbid_unknown_fields=True, frozen=True
     created_ns: int
     revoked_ns: int | None
     digest: bytes
+    paused: bool = False
+    expires_ns: int | None = None
+    models: list[str] | None = None
+    limits: dict[str, int] | None = None
+    imported: bool = False
+    former: FormerLine | None = None
 
 
 class ClaimLine(msgspec.Struct, tag="claim", forbid_unknown_fields=True, frozen=True):
@@ -141,14 +157,28 @@ def find_problem(audit: Audit) -> str | None:
     return audit.problems.listed[0] if audit.problems.count else None
 
 
-def row_of(line: BesideLine) -> Row:
-    """Return what a line is in a store."""
+def rows_of(line: BesideLine) -> tuple[Row, ...]:
+    """Return what a line is in a store; raises `TypeError` for a limit that is unknown."""
     if isinstance(line, AccountLine):
-        return NewAccount(line.id, line.name, line.created_ns)
+        terms = AccountTerms(line.id, line.suspended, unpack_limits(line.limits))
+        return NewAccount(line.id, line.name, line.created_ns), terms
     if isinstance(line, ClaimLine):
-        return Claimed(line.digest, line.request, line.subject, line.created_ns, line.picousd)
-    key = ApiKey(line.id, line.account, line.name, line.masked, line.created_ns, line.revoked_ns)
-    return KeyRow(key, line.digest)
+        return (Claimed(line.digest, line.request, line.subject, line.created_ns, line.picousd),)
+    key = ApiKey(
+        line.id,
+        line.account,
+        line.name,
+        line.masked,
+        line.created_ns,
+        line.revoked_ns,
+        line.paused,
+        line.expires_ns,
+        None if line.models is None else frozenset(line.models),
+        unpack_limits(line.limits),
+        line.imported,
+    )
+    former = None if line.former is None else FormerSecret(line.former.digest, line.former.until_ns)
+    return (KeyRow(key, line.digest, former),)
 
 
 def write_dump(store: Path, write: Callable[[bytes], Any], *, with_keys: bool) -> End:
@@ -192,13 +222,28 @@ def write_dump(store: Path, write: Callable[[bytes], Any], *, with_keys: bool) -
 
 def _read_beside(db: apsw.Connection, *, with_keys: bool) -> Iterator[BesideLine]:
     """Return what stands beside the books."""
-    for id_, name, created_ns, *_ in db.execute(QUERIES["all_accounts"]):
-        yield AccountLine(id_, name, created_ns)
+    for row in db.execute(QUERIES["all_accounts"]):
+        account = read_account(row)
+        yield AccountLine(*account[:3], account.suspended, pack_limits(account.limits))
     if with_keys:
         for row in db.execute(QUERIES["all_keys"]):
-            yield KeyLine(*row)
+            yield _line_of_key(read_key(row))
         for row in db.execute(QUERIES["all_claims"]):
             yield ClaimLine(*row)
+
+
+def _line_of_key(row: KeyRow) -> KeyLine:
+    key = row.key
+    return KeyLine(
+        *key[:6],
+        digest=row.digest,
+        paused=key.paused,
+        expires_ns=key.expires_ns,
+        models=None if key.models is None else sorted(key.models),
+        limits=pack_limits(key.limits),
+        imported=key.imported,
+        former=None if row.former is None else FormerLine(*row.former),
+    )
 
 
 def _read_batches(db: apsw.Connection) -> Iterator[BatchLine]:

@@ -29,7 +29,7 @@ from tallygate.storage.keeping.dump import (
     Line,
     decode_line,
     find_problem,
-    row_of,
+    rows_of,
 )
 from tallygate.storage.keeping.placing import leave_note, placing
 from tallygate.storage.replay import audit_file
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tallygate.storage.journal import Row
+    from tallygate.storage.keeping.dump import BesideLine
 
 WRITER_BYTES = 16
 
@@ -141,7 +142,14 @@ class DumpReader:
                 self._under_way |= {line.subject} if line.picousd is None else set()
             elif line.account not in self._accounts:
                 raise self.damaged(f"there is no account {line.account} before this key of it")
-            yield None, (), (row_of(line),)
+            yield None, (), self._rows(line)
+
+    def _rows(self, line: BesideLine) -> Sequence[Row]:
+        try:
+            return rows_of(line)
+        except TypeError:
+            what = "this is limited in a way that this program does not know"
+        raise self.damaged(what)
 
     def _take_batch(self, line: BatchLine) -> tuple[bytes, Sequence[Written], Sequence[Row]]:
         entries = self._audit.take(line.header, line.entries)

@@ -27,9 +27,17 @@ INSERT INTO open_holds (inference) VALUES (?);
 -- name: end_hold
 DELETE FROM open_holds WHERE inference = ?;
 
+-- name: put_account_terms
+UPDATE accounts SET suspended = ?, limits = ? WHERE id = ?;
+
 -- name: put_key
-INSERT INTO keys (id, account, name, digest, masked, created_ns, revoked_ns) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (id) DO UPDATE SET revoked_ns = excluded.revoked_ns;
+INSERT INTO keys (id, account, name, masked, created_ns, revoked_ns, paused, expires_ns, models, limits, imported,
+    digest, former_digest, former_until_ns)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET
+    name = excluded.name, masked = excluded.masked, revoked_ns = excluded.revoked_ns, paused = excluded.paused,
+    expires_ns = excluded.expires_ns, models = excluded.models, limits = excluded.limits, imported = excluded.imported,
+    digest = excluded.digest, former_digest = excluded.former_digest, former_until_ns = excluded.former_until_ns;
 
 -- name: keep_event
 INSERT INTO events (id, created_ns, body) VALUES (?, ?, ?);
@@ -67,13 +75,15 @@ SELECT digest, request, subject, created_ns, picousd FROM idempotency ORDER BY c
 SELECT digest FROM idempotency WHERE created_ns < ? AND picousd IS NOT NULL ORDER BY created_ns LIMIT ?;
 
 -- name: all_accounts
-SELECT id, name, created_ns, available, held, sequence FROM accounts ORDER BY created_ns, id;
+SELECT id, name, created_ns, available, held, sequence, suspended, limits FROM accounts ORDER BY created_ns, id;
 
 -- name: balances_by_id
 SELECT id, available, held, sequence FROM accounts ORDER BY id;
 
 -- name: all_keys
-SELECT id, account, name, masked, created_ns, revoked_ns, digest FROM keys ORDER BY created_ns, id;
+SELECT id, account, name, masked, created_ns, revoked_ns, paused, expires_ns, models, limits, imported,
+    digest, former_digest, former_until_ns
+FROM keys ORDER BY created_ns, id;
 
 -- name: all_sheets
 SELECT bytes FROM entries WHERE kind = 'sheet' ORDER BY position;

@@ -45,7 +45,9 @@ CREATE TABLE accounts (
     created_ns  INTEGER NOT NULL,
     available   INTEGER NOT NULL,
     held        INTEGER NOT NULL,
-    sequence    INTEGER NOT NULL
+    sequence    INTEGER NOT NULL,
+    suspended   INTEGER NOT NULL DEFAULT 0,
+    limits      TEXT                        -- JSON, by name, of those that there are; NULL where there are none
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE open_holds (
@@ -59,7 +61,14 @@ CREATE TABLE keys (
     digest      BLOB NOT NULL UNIQUE,   -- HMAC-SHA-256 of the secret's SHA-256, under the pepper
     masked      TEXT NOT NULL,
     created_ns  INTEGER NOT NULL,
-    revoked_ns  INTEGER
+    revoked_ns  INTEGER,
+    paused      INTEGER NOT NULL DEFAULT 0,
+    expires_ns  INTEGER,
+    models      TEXT,                       -- JSON, the ids of those that it may ask for; NULL where it may ask for all
+    limits      TEXT,                       -- as of an account
+    imported    INTEGER NOT NULL DEFAULT 0, -- whether a secret of it was made elsewhere
+    former_digest   BLOB,                   -- of the secret before the last rotation, while that still works
+    former_until_ns INTEGER
 ) STRICT, WITHOUT ROWID;
 
 -- What an `Idempotency-Key` stands for, for 24 hours. Neither the key nor the request is kept, only keyed digests.
