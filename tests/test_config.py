@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tallygate.config import BearerAccess, ConfigError, EventsSettings, GonkaAccess, Problem, Settings, load, parse
+from tallygate.config import (
+    BearerAccess,
+    ConfigError,
+    EventsSettings,
+    GonkaAccess,
+    KeySettings,
+    Problem,
+    Settings,
+    load,
+    parse,
+)
 from tallygate.config.lines import LineFinder
 from tallygate.core.bounding import ModelCard
 from tallygate.core.pricing import Price, UpstreamRate
@@ -79,6 +89,7 @@ def test_the_smallest_configuration_has_every_default() -> None:
     assert settings.store.path == Path("/etc/tallygate/data/tallygate.db")
     assert settings.store.pepper_file == Path("/etc/tallygate/data/tallygate.pepper")
     assert (settings.store.hold_durability, settings.store.after_crash) == ("wait", "void")
+    assert settings.keys == KeySettings(prefix="tg-", calls_under_way="finish")
     billing = settings.billing
     assert (billing.fee_ppm, billing.insufficient_balance_status, billing.short_balance) == (100_000, 402, "refuse")
     assert settings.events == EventsSettings(low_balance_picousd=None, webhook=None)

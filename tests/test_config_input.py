@@ -107,7 +107,7 @@ MAPPINGS = st.dictionaries(st.sampled_from(list(Root.declared())) | st.text(), V
     st.fixed_dictionaries(
         {"upstreams": st.lists(st.one_of(*map(table_of, SECTIONS)), max_size=3)},
         optional={"models": st.dictionaries(st.text(), st.one_of(*map(table_of, SECTIONS)) | VALUES, max_size=3)}
-        | dict.fromkeys(("server", "admin", "store", "billing"), VALUES),
+        | dict.fromkeys(("server", "admin", "store", "keys", "billing"), VALUES),
     )
 )
 

@@ -43,6 +43,7 @@ from tallygate.network.pool import UpstreamPool
 from tallygate.network.webhook import deliver_events
 from tallygate.opening import open_books, open_proofs
 from tallygate.relay import Relay
+from tallygate.relay.guard import KeyGuard
 from tallygate.relay.inquiry import reconcile
 from tallygate.storage.keeping.history import read_sendings
 from tallygate.tokenizerfile import FileTokenizer
@@ -64,6 +65,9 @@ QUESTION_TIMEOUTS: Final = Timeouts(connect_s=5.0, first_byte_s=15.0, idle_s=15.
 
 CUT_S: Final = 5.0
 """How long a call that was cut may take to be settled and told; a commit takes milliseconds."""
+
+LOOK_EVERY_S: Final = 1.0
+"""How often keys are looked for that have expired while a call of theirs is under way: so late a call can end."""
 
 FORGET_EVERY_S: Final = 600.0
 """How often is forgotten what is kept for a day: idempotency keys, and the answers under them."""
@@ -98,6 +102,7 @@ class Gateway:
     public: PublicApi
     public_edge: Edge
     admin_edge: Edge
+    guard: KeyGuard | None
 
 
 def read_tokenizers(settings: Settings) -> dict[str, FileTokenizer]:
@@ -189,7 +194,7 @@ def build(
         shrinks=settings.billing.short_balance == "shrink",
     )
     catalog = build_catalog(settings, upstreams)
-    callers, digests = Callers(ledger, pepper), Digests(pepper)
+    callers, digests = Callers(ledger, pepper, settings.keys.prefix), Digests(pepper)
     public = PublicApi(callers=callers, ledger=ledger, digests=digests, catalog=catalog, relay=relay)
     models = ModelApi(callers=callers, ledger=ledger, catalog=catalog)
     admin = build_admin(settings, ledger, pepper, upstreams, proofs)
@@ -208,6 +213,7 @@ def build(
         public=public,
         public_edge=Edge(Router(routes), problems, mint_request_id),
         admin_edge=Edge(Router(admin.routes()), problems, mint_request_id),
+        guard=KeyGuard(relay, ledger) if settings.keys.calls_under_way == "cut" else None,
     )
 
 
@@ -255,11 +261,13 @@ async def serve(
         proofs.mind()
         _settle_interpreter()
         announce("ready", port, admin_port)
-        chores = (
+        chores = [
             _keep_sweeping(settings, gateway),
             deliver_events(settings.events.webhook, ledger),
             forget_regularly(gateway, FORGET_EVERY_S),
-        )
+        ]
+        if gateway.guard is not None:
+            chores.append(gateway.guard.look_regularly(LOOK_EVERY_S))
         async with _running(*chores):
             await stop.wait()
             await _drain(gateway, public, server.drain_s)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tallygate.core.access import ApiKey, KeyTerms
     from tallygate.core.audit.report import Report
+    from tallygate.core.errors import Refusal
     from tallygate.core.idempotency import Claim, Claimed
     from tallygate.core.ledger.reconciliation import Bill, Unreported
     from tallygate.core.ledger.records import (
@@ -172,6 +173,12 @@ class KeyStore(Protocol):
 
     def key(self, key_id: str) -> ApiKey:
         """Return the key with this id."""
+
+    def refusal(self, key: ApiKey) -> Refusal | None:
+        """Return why a key may not call now, by its own life and by its account; None where it may."""
+
+    def watch_access(self, watcher: Callable[[], None]) -> None:
+        """Have a function called at once whenever a key or an account may have lost what it was let do."""
 
     def keys(self, account_id: str | None = None) -> Sequence[ApiKey]:
         """Return the keys of one account or of all, oldest first, revoked ones included."""

@@ -25,6 +25,7 @@ ROWS = {
     Code.INSUFFICIENT_BALANCE: (402, "insufficient_quota", "false"),
     Code.ACCOUNT_DEACTIVATED: (403, "permission_error", None),
     Code.UNSUPPORTED_ENDPOINT: (404, "invalid_request_error", "false"),
+    Code.MODEL_NOT_ALLOWED: (403, "permission_error", None),
     Code.MODEL_NOT_FOUND: (404, "invalid_request_error", None),
     Code.NOT_FOUND: (404, "invalid_request_error", None),
     Code.METHOD_NOT_ALLOWED: (405, "invalid_request_error", None),

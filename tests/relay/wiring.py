@@ -11,6 +11,7 @@ from tallygate.config import (
     BillingSettings,
     EventsSettings,
     GonkaAccess,
+    KeySettings,
     ModelSettings,
     NodeSettings,
     Secret,
@@ -42,6 +43,7 @@ def settings(
     left_drain_s: float = 30.0,
     tokenizer_file: Path | None = None,
     short_balance: Literal["refuse", "shrink"] = "refuse",
+    calls_under_way: Literal["finish", "cut"] = "finish",
 ) -> Settings:
     """Return the settings of a gateway with one model."""
     nowhere = Path("/nonexistent")
@@ -67,6 +69,7 @@ def settings(
             hold_durability="wait",
             after_crash="void",
         ),
+        keys=KeySettings(prefix="tg-", calls_under_way=calls_under_way),
         billing=BillingSettings(fee_ppm=fee_ppm, insufficient_balance_status=402, short_balance=short_balance),
         events=EventsSettings(low_balance_picousd=None, webhook=None),
         upstreams=tuple(upstreams),

@@ -118,6 +118,7 @@ class World:
         picousd: int,
         tokenizer_file: Path | None = None,
         short_balance: Literal["refuse", "shrink"] = "refuse",
+        calls_under_way: Literal["finish", "cut"] = "finish",
     ) -> None:
         self.devnet = devnet
         self.upstreams = list(upstreams)
@@ -126,6 +127,7 @@ class World:
         self.tokenizer_file = tokenizer_file
         self.picousd = picousd
         self.short_balance = short_balance
+        self.calls_under_way = calls_under_way
         self.disk = MemoryDisk(bytes(16))
         self.journal: StageJournal
         self.ledger: EmbeddedLedger
@@ -153,6 +155,7 @@ class World:
             left_drain_s=self.left_drain_s,
             tokenizer_file=self.tokenizer_file,
             short_balance=self.short_balance,
+            calls_under_way=self.calls_under_way,
         )
         self.journal = StageJournal(self.disk)
         self.ledger = EmbeddedLedger(self.journal, now_ns=time.time_ns, entropy=os.urandom)
@@ -290,6 +293,7 @@ async def open_world(
     devnet: DevnetSettings | None = None,
     scheme: Scheme = Scheme.HASH,
     short_balance: Literal["refuse", "shrink"] = "refuse",
+    calls_under_way: Literal["finish", "cut"] = "finish",
     sound: bool = True,
     tokenizer_file: Path | None = None,
 ) -> AsyncIterator[World]:
@@ -312,6 +316,7 @@ async def open_world(
             picousd=deposited,
             tokenizer_file=tokenizer_file,
             short_balance=short_balance,
+            calls_under_way=calls_under_way,
         )
         await world.start()
         try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tallygate.api.http import read_bearer
 from tallygate.core.errors import Code, Refusal
-from tallygate.core.keys import is_well_formed, key_digest
+from tallygate.core.keys import KEY_PREFIX, is_well_formed, key_digest
 
 if TYPE_CHECKING:
     from tallygate.api.http import Request
@@ -24,25 +24,39 @@ class Callers:
     Args:
         keys: The callers' keys.
         pepper: The secret under which keys are digested.
+        prefix: How keys of this installation begin.
     """
 
-    def __init__(self, keys: KeyStore, pepper: bytes) -> None:
+    def __init__(self, keys: KeyStore, pepper: bytes, prefix: str = KEY_PREFIX) -> None:
         self._keys = keys
         self._pepper = pepper
+        self._prefix = prefix.encode()
+        self._unknown = f"There is no such API key; send yours as Authorization: Bearer {prefix}…."
         self._key_digests: dict[bytes, bytes] = {}
 
     def authenticate(self, request: Request) -> ApiKey:
-        """Return the caller's key; raises `Refusal` (401)."""
+        """Return the caller's key; raises `Refusal` (401, or 403 while its account is suspended)."""
         token = read_bearer(request)
-        if token is not None:
-            fingerprint = sha256(token).digest()
-            digest = self._key_digests.get(fingerprint)
-            if digest is None and is_well_formed(token):
-                digest = key_digest(self._pepper, token)
-            key = None if digest is None else self._keys.find_key(digest)
-            if key is not None and digest is not None:
-                if len(self._key_digests) >= DIGESTS_MAX:
-                    self._key_digests.clear()
-                self._key_digests[fingerprint] = digest
-                return key
-        raise Refusal(Code.INVALID_API_KEY, "There is no such API key; send yours as Authorization: Bearer tg-….")
+        key = None if token is None else self._find(token)
+        if key is None:
+            raise Refusal(Code.INVALID_API_KEY, self._unknown)
+        refusal = self._keys.refusal(key)
+        if refusal is not None:
+            raise refusal
+        return key
+
+    def _find(self, token: bytes) -> ApiKey | None:
+        fingerprint = sha256(token).digest()
+        digest = self._key_digests.get(fingerprint)
+        if digest is None and self._can_be_a_key(token):
+            digest = key_digest(self._pepper, token)
+        key = None if digest is None else self._keys.find_key(digest)
+        if key is not None and digest is not None:
+            if len(self._key_digests) >= DIGESTS_MAX:
+                self._key_digests.clear()
+            self._key_digests[fingerprint] = digest
+        return key
+
+    def _can_be_a_key(self, token: bytes) -> bool:
+        """Return whether a token is worth a look: it has our form, or imported keys may have any but that."""
+        return is_well_formed(token) or (self._keys.has_imported and not token.startswith(self._prefix))

@@ -38,6 +38,7 @@ PROBLEMS: Final[dict[Code, Problem]] = {
     Code.INVALID_API_KEY: Problem(401, _REQUEST),
     Code.INSUFFICIENT_BALANCE: Problem(402, "insufficient_quota", retry=False),
     Code.ACCOUNT_DEACTIVATED: Problem(403, "permission_error"),
+    Code.MODEL_NOT_ALLOWED: Problem(403, "permission_error"),
     Code.UNSUPPORTED_ENDPOINT: Problem(404, _REQUEST, retry=False),
     Code.MODEL_NOT_FOUND: Problem(404, _REQUEST),
     Code.NOT_FOUND: Problem(404, _REQUEST),

@@ -17,6 +17,7 @@ from tallygate.config.lines import LineFinder
 from tallygate.config.models import read_models, refuse_aliases
 from tallygate.config.schema import Root
 from tallygate.config.schema.books import Billing, Events, Store
+from tallygate.config.schema.keys import Keys
 from tallygate.config.schema.listeners import Admin, Server
 from tallygate.config.secrets import SecretReader, read_secret_file
 from tallygate.config.settings import (
@@ -24,6 +25,7 @@ from tallygate.config.settings import (
     BillingSettings,
     ConfigError,
     EventsSettings,
+    KeySettings,
     Problem,
     ServerSettings,
     Settings,
@@ -122,6 +124,7 @@ def _read_others(root: Table, around: Surroundings, webhook_secrets: SecretReade
     server = Attempt(_read_server, root)
     admin = Attempt(_read_admin, root, around.secrets)
     store = Attempt(_read_store, root, around.base_dir)
+    keys = Attempt(_read_keys, root)
     billing = Attempt(_read_billing, root)
     events = Attempt(_read_events, root, webhook_secrets)
     models = Attempt(_read_models, root, around)
@@ -130,6 +133,7 @@ def _read_others(root: Table, around: Surroundings, webhook_secrets: SecretReade
         server=server.take(),
         admin=admin.take(),
         store=store.take(),
+        keys=keys.take(),
         billing=billing.take(),
         events=events.take(),
         upstreams=(),
@@ -186,6 +190,11 @@ def _read_store(root: Table, base_dir: Path) -> StoreSettings:
         hold_durability=table[Store.hold_durability],
         after_crash=table[Store.after_crash],
     )
+
+
+def _read_keys(root: Table) -> KeySettings:
+    table = root.item(Keys, Root.keys)
+    return KeySettings(table[Keys.prefix], table[Keys.calls_under_way])
 
 
 def _read_billing(root: Table) -> BillingSettings:

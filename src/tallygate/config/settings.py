@@ -122,6 +122,14 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySettings:
+    """How API keys look, and what the end of one does to its calls."""
+
+    prefix: str
+    calls_under_way: Literal["finish", "cut"]
+
+
+@dataclass(frozen=True, slots=True)
 class BillingSettings:
     """How customers are charged."""
 
@@ -213,6 +221,7 @@ class Settings:
     server: ServerSettings
     admin: AdminSettings
     store: StoreSettings
+    keys: KeySettings
     billing: BillingSettings
     events: EventsSettings
     upstreams: tuple[UpstreamSettings, ...]

@@ -35,6 +35,10 @@ url = "sqlite:data/tallygate.db"
 #hold_durability = "wait"     # "async": sooner sent, less safe when the machine crashes
 #after_crash = "void"         # "charge_prompt": calls that a crash cut off are charged for their prompt
 
+[keys]
+#prefix = "tg-"               # how the keys of callers begin; keys of an earlier prefix go on
+#calls_under_way = "finish"    # "cut": calls end when their key is revoked, paused or expires, or its account suspended
+
 [billing]
 fee_ppm = 100000              # the platform fee: 10 %, in millionths of the base cost
 #insufficient_balance_status = 402

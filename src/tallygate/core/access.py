@@ -96,6 +96,13 @@ def refusal_of(key: ApiKey, account: Account, now_ns: int) -> Refusal | None:
     return None
 
 
+def check_model(key: ApiKey, model: str) -> None:
+    """Raise `Refusal` unless a key may ask for a model, named by its id in the catalog."""
+    if key.models is not None and model not in key.models:
+        message = "This API key may not use this model; /v1/models lists those that it may use."
+        raise Refusal(Code.MODEL_NOT_ALLOWED, message, param="model")
+
+
 def describe_changes(before: ApiKey, after: ApiKey) -> str:
     """Return what an act changes of a key, for the books; but never a name, which they could not forget."""
     told = [] if before.name == after.name else ["name"]

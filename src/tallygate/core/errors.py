@@ -29,6 +29,7 @@ class Code(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     INVALID_API_KEY = "invalid_api_key"
     ACCOUNT_DEACTIVATED = "account_deactivated"
+    MODEL_NOT_ALLOWED = "model_not_allowed"
     MODEL_NOT_FOUND = "model_not_found"
     BALANCE_HELD = "balance_held"
     INSUFFICIENT_BALANCE = "insufficient_balance"

@@ -56,7 +56,7 @@ class Event(Enum):
     CALLER_LEFT = "the caller leaves (from the sending on: where the upstream stops billing when it is cut)"
     LEFT_BILLED = "the caller leaves, the upstream bills the answer to its end"
     DRAIN_OVER = "the answer has not ended in the time to drain, or the gateway stops"
-    STOPPED = "the gateway stops before the caller has seen any of the answer (later: as a stream that dies)"
+    STOPPED = "the gateway stops, or the key ends, before the caller has seen any of it (later: as a stream that dies)"
     STORE_FAILED = "a commit fails (disk full, fsync error)"
     OWNER_GONE = "a later start, or the sweeper, finds the hold without an owner"
 
@@ -115,7 +115,7 @@ TABLE: Final[dict[tuple[State, Event], Transition]] = {
     (State.DRAINING, Event.STORE_FAILED): Transition(State.DRAINING, Money.LEAVE, "gone"),
     (State.DRAINING, Event.OWNER_GONE): Transition(State.EXPIRED, Money.EXPIRE, "gone"),
     **{
-        (state, Event.STOPPED): Transition(State.VOIDED, Money.VOID, "503 `network_unavailable`")
+        (state, Event.STOPPED): Transition(State.VOIDED, Money.VOID, "503 `network_unavailable`; 401 or 403")
         for state in (State.HELD, State.SENT, State.STREAMING)
     },
     **{

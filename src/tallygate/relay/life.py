@@ -103,6 +103,7 @@ class Life:
         self._hold: Hold
         self._ending = False  # once an ending is on its way to the disk, there must not be another
         self._cut = False
+        self._why: Refusal | None = None  # why it was cut, where it is not that the gateway stops
         self._drain: asyncio.TimerHandle | None = None
         sink.on_leave(self._leave)
 
@@ -141,10 +142,21 @@ class Life:
             if self._relay.ledger.ready:
                 await self._end_after_defect()
 
-    def cut(self) -> None:
-        """Break the call off, though its caller is still there."""
-        self._cut = True
+    def cut(self, why: Refusal | None = None) -> None:
+        """Break the call off, though its caller is still there: the gateway stops, or its key may not call any more.
+
+        A call whose caller has left is drained all the same when its key ends: nobody is served by it, and its bill
+        is known only at its end.
+        """
+        if why is not None and (self._cut or self._draining):
+            return
+        self._cut, self._why = True, why
         self.watch.leave()
+
+    @property
+    def key(self) -> ApiKey:
+        """Whose call it is, as that key was when it came."""
+        return self._call.key
 
     @property
     def inference(self) -> str:
@@ -331,6 +343,8 @@ class Life:
             await self._void(Event.STOPPED, None if self._inference.state is State.HELD else LOST)
         retry_after_s = 1 if code is Code.NETWORK_UNAVAILABLE else None
         message = f"The gateway is stopping and has broken this call off; {told}."
+        if (why := self._why) is not None:
+            code, retry_after_s, message = why.code, None, f"{why.message} This call was broken off; {told}."
         refusal = Refusal(code, message, retry_after_s=retry_after_s, inference=self._inference.id)
         if not self._reply.started:
             raise refusal

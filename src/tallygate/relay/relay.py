@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from tallygate.core.access import check_model
 from tallygate.core.counting import TokenCounter
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.idempotency import already_charged, in_progress
@@ -14,6 +15,7 @@ from tallygate.relay.replay import Replays
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tallygate.core.access import ApiKey
     from tallygate.core.counting import Tokenizer
     from tallygate.core.idempotency import Claim
     from tallygate.ports import Ledger, Upstreams
@@ -89,6 +91,7 @@ class Relay:
             Refusal: The call was refused, or failed before anything had been sent to the caller.
         """
         self.check_room()
+        check_model(call.key, call.card.id)
         if call.claim is not None and await self._replay(call.claim, sink):
             return
         life = Life(self, call, sink)
@@ -140,3 +143,9 @@ class Relay:
         """Break off every call under way: what callers have seen of an answer is charged, and they are told."""
         for life in tuple(self._under_way):
             life.cut()
+
+    def cut_calls(self, judge: Callable[[ApiKey], Refusal | None]) -> None:
+        """Break off the calls under way whose key may not call any more, for the reason that `judge` gives."""
+        for life in tuple(self._under_way):
+            if (why := judge(life.key)) is not None:
+                life.cut(why)

@@ -13,7 +13,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tallygate.core.access import NO_TERMS, ApiKey, KeyTerms, UnknownKeyError, describe_changes, describe_limits
+from tallygate.core.access import (
+    NO_TERMS,
+    ApiKey,
+    KeyTerms,
+    UnknownKeyError,
+    describe_changes,
+    describe_limits,
+    refusal_of,
+)
 from tallygate.core.errors import Code, InvariantBrokenError, Refusal
 from tallygate.storage.journal import AccountTerms, FormerSecret, KeyRow
 
@@ -62,6 +70,10 @@ class EmbeddedAccess:
     def key(self, key_id: str) -> ApiKey:
         """Return the key with this id."""
         return self._row(key_id).key
+
+    def refusal(self, key: ApiKey) -> Refusal | None:
+        """Return why a key may not call now, by its own life and by its account; None where it may."""
+        return refusal_of(key, self._books.account(key.account), self._now_ns())
 
     def keys(self, account_id: str | None = None) -> Sequence[ApiKey]:
         """Return the keys of one account or of all, oldest first, revoked ones included."""

@@ -13,6 +13,7 @@ from typing import Final
 from tallygate.config import kinds
 from tallygate.config.keys import Section, optional, required
 from tallygate.config.schema.books import Billing, Events, Store
+from tallygate.config.schema.keys import Keys
 from tallygate.config.schema.listeners import Admin, Server
 from tallygate.config.schema.models import Model
 from tallygate.config.schema.upstreams import Cost, GonkaUpstream, Node, OpenAIUpstream, Timeouts, Upstream, Wallet
@@ -25,6 +26,7 @@ class Root(Section):
     server = optional(kinds.Table(), "", "The public listener.")
     admin = optional(kinds.Table(), "", "The operator's listener.")
     store = optional(kinds.Table(), "", "The books.")
+    keys = optional(kinds.Table(), "", "The API keys of callers.")
     billing = optional(kinds.Table(), "", "How customers are charged.")
     events = optional(kinds.Table(), "", "What the operator is told of accounts.")
     upstreams = required(kinds.Array("an array of tables, [[upstreams]]", least=1), "The ways to the network.")
@@ -35,6 +37,7 @@ REFERENCE: Final[tuple[type[Section], ...]] = (
     Server,
     Admin,
     Store,
+    Keys,
     Billing,
     Events,
     Upstream,
