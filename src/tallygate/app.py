@@ -162,6 +162,7 @@ def build_admin(
         admin_key=None if settings.admin.key is None else settings.admin.key.reveal(),
         entropy=EntropyPool(),
         now_ns=time.time_ns,
+        key_prefix=settings.keys.prefix,
     )
 
 

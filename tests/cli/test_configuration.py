@@ -148,7 +148,8 @@ def test_every_command_has_help_and_takes_json(capsys: pytest.CaptureFixture[str
     """The contract's commands are there, and each takes `--json` and `--config` behind its name."""
     commands = (
         "init check serve devnet demo verify credit accounts,create accounts,list accounts,show "
-        "prices,show prices,set keys,create keys,list keys,revoke"
+        "accounts,set accounts,suspend accounts,resume prices,show prices,set keys,create keys,list keys,revoke "
+        "keys,show keys,set keys,pause keys,resume keys,rotate keys,import"
     )
     for command in commands.split():
         shown = run(capsys, *command.split(","), "--help")

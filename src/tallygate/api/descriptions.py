@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tallygate.api.terms import describe_limits
+from tallygate.core.access import status_of
 from tallygate.core.money import format_price_per_million, format_usd
 
 if TYPE_CHECKING:
@@ -21,23 +23,28 @@ def describe_account(account: Account) -> dict[str, Any]:
         "id": account.id,
         "name": account.name,
         "created_ns": account.created_ns,
+        "status": "suspended" if account.suspended else "active",
+        "limits": describe_limits(account.limits),
         "balance_usd": format_usd(account.balance),
         "available_usd": format_usd(account.available),
         "held_usd": format_usd(account.held),
     }
 
 
-def describe_key(key: ApiKey, account: Account) -> dict[str, Any]:
-    """Return what is shown of a key; while its account is below zero it is blocked, which is nowhere stored."""
-    status = "revoked" if key.revoked_ns is not None else "blocked" if account.balance < 0 else "active"
+def describe_key(key: ApiKey, account: Account, now_ns: int) -> dict[str, Any]:
+    """Return what is shown of a key, never its secret."""
     return {
         "id": key.id,
         "account": key.account,
         "name": key.name,
         "key": key.masked,
-        "status": status,
+        "status": status_of(key, account, now_ns).value,
         "created_ns": key.created_ns,
         "revoked_ns": key.revoked_ns,
+        "expires_ns": key.expires_ns,
+        "models": None if key.models is None else sorted(key.models),
+        "limits": describe_limits(key.limits),
+        "imported": key.imported,
     }
 
 

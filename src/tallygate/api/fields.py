@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.jsontext import check_shape, nameable
@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 BODY_BYTES_MAX = 64 * 1024
 
 
-async def read_fields(request: Request, types: Mapping[str, type]) -> dict[str, Any]:
-    """Return the checked members of a JSON body; an empty body has none."""
+_KINDS: Final = {str: "a string", bool: "true or false", int: "a whole number", list: "an array", dict: "an object"}
+
+
+async def read_fields(request: Request, types: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+    """Return the checked members of a JSON body; an empty body has none. `NoneType` lets one be null."""
     fields: dict[str, Any] = check_shape(await request.body.read(BODY_BYTES_MAX) or b"{}")
     for name, value in fields.items():
         if name not in types:
             known = ", ".join(types)
             raise Refusal(Code.UNKNOWN_PARAMETER, f"This route takes {known}.", param=nameable(name))
-        if type(value) is not types[name]:
-            kind = "a string" if types[name] is str else "true or false"
+        allowed = types[name]
+        kinds = allowed if isinstance(allowed, tuple) else (allowed,)
+        if type(value) not in kinds:
+            kind = _KINDS[kinds[0]] + (" or null" if len(kinds) > 1 else "")
             raise Refusal(Code.INVALID_VALUE, f"{name} must be {kind}.", param=name)
     return fields
 

@@ -47,10 +47,14 @@ class Catalog:
         cards = {card.id: card for card in named.values() if card.id in sheet.prices and self._serves(card.id)}
         return [cards[name] for name in sorted(cards)]
 
+    def identify(self, name: str, sheet: Sheet) -> str | None:
+        """Return a model's canonical id, None for one that is neither configured nor priced."""
+        card = self._by_name.get(name.lower()) or self._priced(name, sheet)
+        return None if card is None else card.id
+
     def canonical(self, name: str, sheet: Sheet) -> str:
         """Return a model's canonical id, or the name itself for one that is neither configured nor priced."""
-        card = self._by_name.get(name.lower()) or self._priced(name, sheet)
-        return name if card is None else card.id
+        return self.identify(name, sheet) or name
 
     def _priced(self, name: str, sheet: Sheet) -> ModelCard | None:
         lowered = name.lower()

@@ -18,6 +18,7 @@ from tallygate.api.http import read_bearer
 from tallygate.core.access import UnknownKeyError
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.idempotency import HEADER, Digests
+from tallygate.core.keys import KEY_PREFIX
 from tallygate.core.ledger.records import UnknownAccountError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class AdminApi:
         admin_key: What the operator shows; None answers nobody.
         entropy: Gives so many random bytes.
         now_ns: Wall clock in nanoseconds.
+        key_prefix: How new keys begin.
     """
 
     def __init__(
@@ -59,11 +61,12 @@ class AdminApi:
         proofs: Proofs | None = None,
         entropy: Callable[[int], bytes],
         now_ns: Callable[[], int],
+        key_prefix: str = KEY_PREFIX,
     ) -> None:
         self._admin_key = None if admin_key is None else admin_key.encode()
         self._groups = (
             AccountRoutes(ledger, keys, Digests(pepper), now_ns),
-            KeyRoutes(ledger, keys, pepper, entropy),
+            KeyRoutes(ledger, keys, catalog, pepper, key_prefix, entropy, now_ns),
             PriceRoutes(ledger, catalog),
             NetworkRoutes(upstreams),
             ProofRoutes(ledger, proofs),

@@ -1,4 +1,4 @@
-"""Accounts: opened, paid into, corrected, told about."""
+"""Accounts: opened, paid into, corrected, limited, closed for a while, told about."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tallygate.api.descriptions import describe_account, describe_key
 from tallygate.api.fields import read_amount, read_fields, read_name, read_words
 from tallygate.api.http import Response, Route, read_idempotency_key, read_query
 from tallygate.api.statements import describe_line, describe_statement, read_month
+from tallygate.api.terms import TERMS, read_limits
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.ledger.statement import VOIDED
 from tallygate.core.money import format_usd, parse_usd
@@ -57,6 +58,9 @@ class AccountRoutes:
                 "Change a balance: `usd` (±), `reason`, `actor`.",
                 claims=True,
             ),
+            Route("PATCH", one, self.limit_account, "Limit what all keys of an account together may do: `limits`."),
+            Route("POST", one + "/suspend", self.suspend_account, "Block an account's keys: `reason`, `actor`."),
+            Route("POST", one + "/resume", self.resume_account, "Let them be what they were: `reason`, `actor`."),
             Route("GET", one + "/statement", self.show_statement, "All movements of one `?month=YYYY-MM` (UTC)."),
         )
 
@@ -72,9 +76,12 @@ class AccountRoutes:
 
     async def show_account(self, request: Request, _: Sink) -> Response:
         """Show one account and its keys."""
-        account = self._ledger.account(request.argument)
+        account, now_ns = self._ledger.account(request.argument), self._now_ns()
         return Response.json(
-            {**describe_account(account), "keys": [describe_key(key, account) for key in self._keys.keys(account.id)]}
+            {
+                **describe_account(account),
+                "keys": [describe_key(key, account, now_ns) for key in self._keys.keys(account.id)],
+            }
         )
 
     async def deposit(self, request: Request, _: Sink) -> Response:
@@ -111,6 +118,25 @@ class AccountRoutes:
             "account": describe_account(self._ledger.account(request.argument)),
         }
         return Response.json(content, 200 if correction.replayed else 201)
+
+    async def limit_account(self, request: Request, _: Sink) -> Response:
+        """Change the limits that a request names; the others stay."""
+        fields = await read_fields(request, {"limits": TERMS["limits"], "actor": str})
+        account, actor = self._ledger.account(request.argument), read_words(fields, "actor", ACTOR)
+        limits = read_limits(fields.get("limits", {}), account.limits)
+        return Response.json(describe_account(await self._ledger.limit_account(account.id, limits, actor)))
+
+    async def suspend_account(self, request: Request, _: Sink) -> Response:
+        """Block an account's keys until it is resumed, with who and why."""
+        fields = await read_fields(request, {"reason": str, "actor": str})
+        reason, actor = read_words(fields, "reason"), read_words(fields, "actor", ACTOR)
+        return Response.json(describe_account(await self._ledger.suspend_account(request.argument, reason, actor)))
+
+    async def resume_account(self, request: Request, _: Sink) -> Response:
+        """Let an account's keys be what they were, with who and why."""
+        fields = await read_fields(request, {"reason": str, "actor": str})
+        reason, actor = read_words(fields, "reason"), read_words(fields, "actor", ACTOR)
+        return Response.json(describe_account(await self._ledger.resume_account(request.argument, reason, actor)))
 
     async def show_statement(self, request: Request, _: Sink) -> Response:
         """Show a month of an account."""
