@@ -4,19 +4,31 @@ import asyncio
 
 import pytest
 
+from tallygate.api.http import Request
+from tallygate.core.access import ApiKey
 from tallygate.core.ledger import entry as e
 from tests.relay.world import World, chat_body, open_world, until
 
 
 async def begin_upload(world: World) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
-    """Send the head of a good call and the first half of its body; return the rest."""
+    """Send the head of a good call and the first half of its body; once its key was found good, return the rest."""
     body = chat_body()
+    admitted: list[ApiKey] = []
+    callers = world.gateway.public._callers
+    authenticate = callers.authenticate
+
+    def note(request: Request) -> ApiKey:
+        key = authenticate(request)
+        admitted.append(key)
+        return key
+
+    callers.authenticate = note  # type: ignore[method-assign]
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in world.headers().items())
     reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
     writer.write(head.encode() + b"\r\n" + body[:20])
     await writer.drain()
-    await until(lambda: any(getattr(connection, "cycle", None) for connection in world.server._state.connections))
+    await until(lambda: admitted)
     return reader, writer, body[20:]
 
 
