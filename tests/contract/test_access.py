@@ -231,6 +231,15 @@ async def test_a_secret_is_imported_once(machine: Machine) -> None:
     assert ledger.ready
 
 
+async def test_a_secret_that_was_replaced_is_forgotten(machine: Machine) -> None:
+    """What a rotation without a grace has ended is unknown here, and can come back as another key's, by its hash."""
+    ledger, key = await begin(machine)
+    await ledger.rotate_key(key.id, DIGESTS[1], "…", 0, "operator")
+    back = await ledger.add_key(key.account, "back", DIGESTS[0], "…", "operator", imported=True)
+    async for here in machine.now_and_restarted(ledger):
+        assert here.find_key(DIGESTS[0]) == back
+
+
 @pytest.mark.parametrize(
     "act",
     [

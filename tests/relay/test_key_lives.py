@@ -345,6 +345,7 @@ async def test_bad_keys_leave_nothing() -> None:
     async with open_world() as world:
         door, batches = Door(world), len(world.disk.batches)
         assert door.refuses("tg-typo")
+        assert door.refuses("anything")
         assert door.looked_up == []
         assert door.refuses(mint_api_key(bytes(32)))
         before = sys.getallocatedblocks()
