@@ -85,6 +85,7 @@ def test_the_smallest_configuration_has_every_default() -> None:
     assert (server.keep_alive_s, server.calls_max, server.drain_s, server.left_drain_s) == (15.0, 5000, 30.0, 30.0)
     assert (server.header_timeout_s, server.body_timeout_s) == (10.0, 60.0)
     assert (server.default_temperature, server.log_level) == (0.7, "info")
+    assert not server.public_models
     assert (settings.admin.host, settings.admin.port) == ("127.0.0.1", 8081)
     assert settings.store.path == Path("/etc/tallygate/data/tallygate.db")
     assert settings.store.pepper_file == Path("/etc/tallygate/data/tallygate.pepper")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DOCUMENT = Path(__file__).parent.parent / "docs" / "configuration.md"
 ENVIRON = {
     "TALLYGATE_ADMIN_KEY": "an-admin-key-of-24-chars",
+    "METRICS_KEY": "a-metrics-key-of-24-char",
     "OPENBROKER_API_KEY": "obk-1",
     "DEVSHARDCTL_API_KEY": "sk-1",
     "BROKER_API_KEY": "br-1",

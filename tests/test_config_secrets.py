@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tallygate.config import ConfigError, GonkaAccess, Secret, load, parse
+from tallygate.config import ConfigError, GonkaAccess, MetricsSettings, Secret, load, parse
 from tallygate.config.secrets import FILE_BYTES_MAX, UnusableFileError, read_secret_file
 from tallygate.core.signing import SigningKey
 from tests.test_config import ADMIN_KEY, API_KEY, ENVIRON, GONKA, OPENAI, WALLET, problems_of, settings_of
@@ -82,6 +82,20 @@ def test_the_variables_of_secrets_are_named() -> None:
 
     assert settings_of(text).secret_env_names == {"OPERATOR", "TALLYGATE_ADMIN_KEY", "WALLET", "API_KEY"}
     assert settings_of(OPENAI).secret_env_names == {"TALLYGATE_ADMIN_KEY"}
+
+
+METRICS = '[metrics]\nkey_env = "METRICS"\n' + OPENAI
+
+
+def test_the_figures_have_a_key_of_their_own() -> None:
+    """The metrics' key is read from its variable, as long as the admin key must be; only a gateway needs it."""
+    settings = settings_of(METRICS, {"METRICS": "k" * 16})
+
+    assert settings.metrics.key == Secret("k" * 16)
+    assert "METRICS" in settings.secret_env_names
+    assert settings_of(OPENAI).metrics == MetricsSettings("admin", None)
+    assert [problem.path for problem in problems_of(METRICS, {"METRICS": "k" * 15})] == ["metrics.key_env"]
+    assert [problem.path for problem in problems_of(METRICS, {})] == ["metrics.key_env"]
 
 
 @pytest.mark.parametrize("environ", [{}, {"TALLYGATE_ADMIN_KEY": ""}, {"TALLYGATE_ADMIN_KEY": " \n"}])

@@ -72,6 +72,7 @@ def _read_model(model: str, table: Table, taken: dict[str, str], around: Surroun
     output_tokens_max, output_tokens_default = limits.take()
     card = ModelCard(
         id=model,
+        name=table[Model.name],
         aliases=aliases.take(),
         context_length=table[Model.context_length],
         output_tokens_max=output_tokens_max,

@@ -18,7 +18,7 @@ from tallygate.config.models import read_models, refuse_aliases
 from tallygate.config.schema import Root
 from tallygate.config.schema.books import Billing, Events, Store
 from tallygate.config.schema.keys import Keys
-from tallygate.config.schema.listeners import Admin, Server
+from tallygate.config.schema.listeners import Admin, Metrics, Server
 from tallygate.config.secrets import SecretReader, read_secret_file
 from tallygate.config.settings import (
     AdminSettings,
@@ -26,6 +26,7 @@ from tallygate.config.settings import (
     ConfigError,
     EventsSettings,
     KeySettings,
+    MetricsSettings,
     Problem,
     ServerSettings,
     Settings,
@@ -119,19 +120,21 @@ def _read_settings_without_upstreams(root: Table, around: Surroundings) -> Setti
     return _read_others(root, around, None)
 
 
-def _read_others(root: Table, around: Surroundings, webhook_secrets: SecretReader | None) -> Settings:
-    """Read everything but the ways to the network; without `webhook_secrets`, the webhook's key neither."""
+def _read_others(root: Table, around: Surroundings, gateways_secrets: SecretReader | None) -> Settings:
+    """Read everything but the ways to the network; without `gateways_secrets`, no key that a running gateway needs."""
     server = Attempt(_read_server, root)
     admin = Attempt(_read_admin, root, around.secrets)
+    metrics = Attempt(_read_metrics, root, gateways_secrets)
     store = Attempt(_read_store, root, around.base_dir)
     keys = Attempt(_read_keys, root)
     billing = Attempt(_read_billing, root)
-    events = Attempt(_read_events, root, webhook_secrets)
+    events = Attempt(_read_events, root, gateways_secrets)
     models = Attempt(_read_models, root, around)
     Attempt(_refuse_same_listener, server, admin, around.report)
     return Settings(
         server=server.take(),
         admin=admin.take(),
+        metrics=metrics.take(),
         store=store.take(),
         keys=keys.take(),
         billing=billing.take(),
@@ -152,6 +155,7 @@ def _read_server(root: Table) -> ServerSettings:
         calls_max=table[Server.calls_max],
         drain_s=table[Server.drain_s],
         left_drain_s=table[Server.left_drain_s],
+        public_models=table[Server.public_models],
         header_timeout_s=table[Server.header_timeout_s],
         body_timeout_s=table[Server.body_timeout_s],
         default_temperature=table[Server.default_temperature],
@@ -164,6 +168,12 @@ def _read_admin(root: Table, secrets: SecretReader) -> AdminSettings:
     key = Attempt(secrets.read_admin_key, table, Admin.key_env, Admin.key_file)
     host, port = table[Admin.listen]
     return AdminSettings(host, port, key.take())
+
+
+def _read_metrics(root: Table, secrets: SecretReader | None) -> MetricsSettings:
+    table = root.item(Metrics, Root.metrics)
+    key = None if secrets is None else secrets.read_metrics_key(table, Metrics.key_env, Metrics.key_file)
+    return MetricsSettings(table[Metrics.listener], key)
 
 
 def _read_store(root: Table, base_dir: Path) -> StoreSettings:

@@ -50,6 +50,7 @@ together are a problem.
 | secret | form |
 | --- | --- |
 | admin key | at least 16 visible ASCII characters: `openssl rand -hex 24` |
+| metrics key | the same |
 | wallet | a secp256k1 private key, 64 hexadecimal digits, with or without `0x` |
 | Bearer key of an upstream | visible ASCII characters, as its operator gave it |
 | secret of the webhook | `whsec_` and 24 to 64 bytes in base64: `echo "whsec_$(openssl rand -base64 32)"` |

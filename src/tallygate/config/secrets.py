@@ -32,6 +32,7 @@ FILE_BYTES_MAX: Final = 64 * 1024
 """More than any key has; a file beyond that was named by mistake."""
 
 ADMIN_KEY_LENGTH_MIN: Final = 16
+"""Of a key that guards routes of ours: the operator's, and the figures'."""
 
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _LIKE_A_SECRET: Final = re.compile(r"(?:0[xX])?[0-9a-fA-F]{32,}|(?=.*\d)[A-Za-z0-9_+=-]{24,}")
@@ -109,12 +110,12 @@ class SecretReader:
             self.env_names.add(name)
             return None
         found = self._find(table, env, file) if name is None else self._find_variable(table, env, name)
-        if found is None:
-            return None
-        if len(found.text) < ADMIN_KEY_LENGTH_MIN:
-            complaint = f"names {found.source}, whose key has fewer than {ADMIN_KEY_LENGTH_MIN} characters."
-            raise table.broken(found.key, complaint, "Make a longer one: openssl rand -hex 24")
-        return _visible_secret(table, found)
+        return None if found is None else _guarding_secret(table, found)
+
+    def read_metrics_key(self, table: Table, env: EnvKey, file: FileKey) -> Secret | None:
+        """Return the key that opens the figures, None if none is named; raises `BrokenError`."""
+        found = self._find(table, env, file)
+        return None if found is None else _guarding_secret(table, found)
 
     def read_webhook_secret(self, table: Table, env: EnvKey, file: FileKey) -> Secret:
         """Return the secret of a webhook; raises `BrokenError`."""
@@ -181,6 +182,14 @@ class _Found(NamedTuple):
     key: Key[Any]
     source: str
     text: str
+
+
+def _guarding_secret(table: Table, found: _Found) -> Secret:
+    """Return a key that guards routes of ours, so that nobody may guess it."""
+    if len(found.text) < ADMIN_KEY_LENGTH_MIN:
+        complaint = f"names {found.source}, whose key has fewer than {ADMIN_KEY_LENGTH_MIN} characters."
+        raise table.broken(found.key, complaint, "Make a longer one: openssl rand -hex 24")
+    return _visible_secret(table, found)
 
 
 def _visible_secret(table: Table, found: _Found) -> Secret:

@@ -94,6 +94,7 @@ class ServerSettings:
     calls_max: int
     drain_s: float
     left_drain_s: float
+    public_models: bool
     header_timeout_s: float
     body_timeout_s: float
     default_temperature: float | None
@@ -106,6 +107,14 @@ class AdminSettings:
 
     host: str
     port: int
+    key: Secret | None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where figures are shown, and what opens them beside the admin key."""
+
+    listener: Literal["admin", "public", "off"]
     key: Secret | None
 
 
@@ -220,6 +229,7 @@ class Settings:
 
     server: ServerSettings
     admin: AdminSettings
+    metrics: MetricsSettings
     store: StoreSettings
     keys: KeySettings
     billing: BillingSettings

@@ -17,6 +17,7 @@ listen = "127.0.0.1:8080"     # where callers connect; port 0 takes any free one
 #calls_max = 5000              # how many calls may be under way at a time
 #drain_s = 30                 # how long calls may go on when the gateway is told to stop
 #left_drain_s = 30            # how long an answer is read on whose caller has left, if it is billed to its end anyway
+#public_models = false        # true: /v1/models answers everybody, not only holders of an API key
 #header_timeout_s = 10        # how long a caller may take to send the headers of a request
 #body_timeout_s = 60          # and its body
 #default_temperature = 0.7    # sent when a caller names none; "none" sends none
@@ -26,6 +27,12 @@ listen = "127.0.0.1:8080"     # where callers connect; port 0 takes any free one
 listen = "127.0.0.1:8081"     # where you connect; keep it off the public network
 key_env = "TALLYGATE_ADMIN_KEY"
 #key_file = "secrets/admin.key"
+
+# Figures for Prometheus: GET /metrics with the admin key, or with this one, which opens nothing else.
+[metrics]
+#listener = "admin"           # "public": on the callers' port; "off": nowhere
+#key_env = "METRICS_KEY"
+#key_file = "secrets/metrics.key"
 
 [store]
 url = "sqlite:data/tallygate.db"
@@ -87,6 +94,7 @@ cost = {unit = "ngonka", input = 1, output = 1, per_attempt = 1000}
 
 # The models that callers may ask for. Prices are in dollars; write them as texts, so that they are exact.
 [models."MiniMaxAI/MiniMax-M2.7"]
+#name = "MiniMax M2.7"       # what people call it
 aliases = ["minimax-m2.7"]
 #context_length = 131072      # prompt and answer together, where you know it
 max_output_tokens = 4096

@@ -45,6 +45,7 @@ class ModelCard:
         template_tokens: What the template adds to every prompt, at most.
         tools_tokens: What it adds when tools are given, at most.
         features: What the model can do beyond chat, such as `tools`.
+        name: What people call it; None where it has no name but its id.
     """
 
     id: str
@@ -55,6 +56,7 @@ class ModelCard:
     template_tokens: int = 64
     tools_tokens: int = 512
     features: tuple[str, ...] = ()
+    name: str | None = None
 
 
 def count_prompt_tokens_max(body: bytes, card: ModelCard, request: ChatRequest) -> int:

@@ -14,7 +14,7 @@ from tallygate.config import kinds
 from tallygate.config.keys import Section, optional, required
 from tallygate.config.schema.books import Billing, Events, Store
 from tallygate.config.schema.keys import Keys
-from tallygate.config.schema.listeners import Admin, Server
+from tallygate.config.schema.listeners import Admin, Metrics, Server
 from tallygate.config.schema.models import Model
 from tallygate.config.schema.upstreams import Cost, GonkaUpstream, Node, OpenAIUpstream, Timeouts, Upstream, Wallet
 
@@ -25,6 +25,7 @@ class Root(Section):
     title = "tallygate.toml"
     server = optional(kinds.Table(), "", "The public listener.")
     admin = optional(kinds.Table(), "", "The operator's listener.")
+    metrics = optional(kinds.Table(), "", "Figures for Prometheus.")
     store = optional(kinds.Table(), "", "The books.")
     keys = optional(kinds.Table(), "", "The API keys of callers.")
     billing = optional(kinds.Table(), "", "How customers are charged.")
@@ -36,6 +37,7 @@ class Root(Section):
 REFERENCE: Final[tuple[type[Section], ...]] = (
     Server,
     Admin,
+    Metrics,
     Store,
     Keys,
     Billing,

@@ -37,6 +37,9 @@ class Server(Section):
     default_temperature = defaulting(
         kinds.Temperature(), Decimal("0.7"), 'What is sent when a caller names no `temperature`; `"none"` sends none.'
     )
+    public_models = defaulting(
+        kinds.Flag(), default=False, meaning="Whether `/v1/models` answers everybody; else it asks for an API key."
+    )
     header_timeout_s = defaulting(kinds.Seconds(3600), 10, "How long a caller may take to send a request's headers.")
     body_timeout_s = defaulting(kinds.Seconds(3600), 60, "How long a caller may take to send a request's body.")
     log_level = cast(
@@ -59,3 +62,25 @@ class Admin(Section):
         "If it is not set, every admin call is refused.",
     )
     key_file = optional(places.FileName(), "none", "A file that holds the admin key, in place of a variable.")
+
+
+class Metrics(Section):
+    """Figures for Prometheus, at `/metrics`: how much is called, earned and lost, and how the parts are.
+
+    They ask for a key of their own, so that what scrapes them need not hold the admin key, which moves money; the
+    admin key opens them, too. Without either, they are refused.
+    """
+
+    title = "[metrics]"
+    listener = cast(
+        "Key[Literal['admin', 'public', 'off']]",
+        defaulting(
+            kinds.Choice("admin", "public", "off"),
+            "admin",
+            'Where they are: beside which routes, or nowhere (`"off"`).',
+        ),
+    )
+    key_env = optional(
+        places.EnvName(), "the admin key alone", "The environment variable that holds their key, to be sent as Bearer."
+    )
+    key_file = optional(places.FileName(), "the admin key alone", "A file that holds it, in place of a variable.")

@@ -12,6 +12,10 @@ from tallygate.config.schema.limits import TOKENS_MAX
 MODEL_ID: Final = kinds.Text("a model id: letters, digits and . _ : / @ + -", re.compile(r"[A-Za-z0-9._:/@+-]{1,128}"))
 FEATURE: Final = kinds.Text("a feature, such as tools", re.compile(r"[a-z0-9_-]{1,32}"))
 
+NAME: Final = kinds.Text(
+    "a name of at most 100 letters, digits, spaces and . , : + ' / & ( ) _ -", re.compile(r"\w[\w .,:+'/&()-]{0,99}")
+)
+
 
 class Model(Section):
     """One model that callers may ask for. Ids are matched without regard to case.
@@ -21,6 +25,7 @@ class Model(Section):
     """
 
     title = '[models."<id>"]'
+    name = optional(NAME, "its id", "What people call it; shown to callers.")
     aliases = defaulting(kinds.Array("an array of model ids"), [], "Other ids that callers may use.")
     context_length = optional(
         kinds.Whole(1, TOKENS_MAX), "not known", "The most tokens of prompt and answer together; shown to callers."
