@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from tallygate.api.admin import GROUPS
+from tallygate.api.balance import BalanceApi
 from tallygate.api.models import ModelApi
+from tallygate.api.pricing import PricingApi
 from tallygate.api.problems import PROBLEMS
 from tallygate.api.proofs import ProofApi
 from tallygate.api.public import PublicApi
@@ -94,7 +96,7 @@ def errors() -> str:
 
 def public_routes() -> str:
     """The callers' routes."""
-    return _routes(PublicApi, ModelApi, ProofApi)
+    return _routes(PublicApi, ModelApi, PricingApi, BalanceApi, ProofApi)
 
 
 def admin_routes() -> str:

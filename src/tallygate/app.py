@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from tallygate.api.admin import AdminApi
+from tallygate.api.balance import BalanceApi
 from tallygate.api.callers import Callers
 from tallygate.api.edge import Edge
 from tallygate.api.http import Router
 from tallygate.api.models import ModelApi
+from tallygate.api.pricing import PricingApi
 from tallygate.api.problems import Problems
 from tallygate.api.proofs import ProofApi
 from tallygate.api.public import PublicApi
@@ -197,10 +199,14 @@ def build(
     catalog = build_catalog(settings, upstreams)
     callers, digests = Callers(ledger, pepper, settings.keys.prefix), Digests(pepper)
     public = PublicApi(callers=callers, ledger=ledger, digests=digests, catalog=catalog, relay=relay)
-    models = ModelApi(callers=callers, ledger=ledger, catalog=catalog)
+    models = ModelApi(
+        callers=callers, ledger=ledger, catalog=catalog, upstreams=upstreams, public=settings.server.public_models
+    )
+    pricing = PricingApi(callers=callers, ledger=ledger, catalog=catalog)
+    balance = BalanceApi(callers=callers, ledger=ledger)
     admin = build_admin(settings, ledger, pepper, upstreams, proofs)
 
-    routes = [*public.routes(), *models.routes()]
+    routes = [*public.routes(), *models.routes(), *pricing.routes(), *balance.routes()]
     if proofs is not None:
         routes += ProofApi(ledger=ledger, proofs=proofs, callers=callers).routes()
 

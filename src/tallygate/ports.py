@@ -52,6 +52,10 @@ class Ledger(Protocol):
     def sheet(self) -> Sheet:
         """The prices in force."""
 
+    @property
+    def sheet_ns(self) -> int:
+        """When they were published, 0 for never."""
+
     def account(self, account_id: str) -> Account:
         """Return an account with its balance now; raises `UnknownAccountError`."""
 
@@ -336,6 +340,10 @@ class Upstream(Protocol):
     def rate(self) -> UpstreamRate:
         """What it bills."""
 
+    @property
+    def places(self) -> Sequence[Target]:
+        """Its places, whoever's turn it is."""
+
     def targets(self) -> Sequence[Target]:
         """Return its places in the order in which to try them now."""
 
@@ -355,6 +363,9 @@ class Upstreams(Protocol):
 
     def serves(self, model: str) -> bool:
         """Return whether any upstream takes a model."""
+
+    def works(self, model: str) -> bool:
+        """Return whether any place that takes a model is in the choice now."""
 
     def targets(self, model: str) -> Sequence[tuple[Target, str]]:
         """Return the places to try for a model, best first, each with the model's name there."""

@@ -139,8 +139,10 @@ async def test_prices_are_in_force_at_once_and_after_a_restart(machine: Machine)
     await ledger.publish(sheet, "operator")
     assert (await ledger.hold(request("chatcmpl-2", account))).cost == Cost(1100, 0)
 
+    published_ns = ledger.sheet_ns
     ledger = await machine.restart()
-    assert ledger.sheet == sheet
+    assert (ledger.sheet, ledger.sheet_ns) == (sheet, published_ns)
+    assert published_ns > 0
     assert len(await ledger.expire_orphans(lambda _: RATE, charge_prompt=True)) == 2
     report = await ledger.audit()
     assert report.problems == []

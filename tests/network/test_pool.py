@@ -196,6 +196,21 @@ def test_out_is_left_out() -> None:
     assert order(found) == ["near0", "far0"]
 
 
+def test_a_model_works_while_one_of_its_places_does() -> None:
+    """A model works while any place that takes it is in the choice, and asking takes nobody's turn."""
+    clock = Clock()
+    named = FakeUpstream("named", {"M": "m"}, places=2, clock=clock)
+    other = FakeUpstream("other", {"x": "x"}, clock=clock)
+    found = pool(named, other)
+    seen = [found.works("m")]
+    for place in named.places:
+        place.health.report(out_for_s=5)
+        seen.append(found.works("m"))
+    clock.now_s += 5
+
+    assert [*seen, found.works("m"), found.works("x"), found.works("y")] == [True, True, False, True, True, False]
+
+
 def test_all_out() -> None:
     """When all are out, those that may come back are tried anyway, and those that are out for good are not."""
     clock = Clock()

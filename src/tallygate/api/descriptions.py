@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tallygate.api.balance import describe_balance
 from tallygate.api.terms import describe_limits
 from tallygate.core.access import status_of
 from tallygate.core.money import format_price_per_million, format_usd
@@ -28,6 +29,7 @@ def describe_account(account: Account) -> dict[str, Any]:
         "balance_usd": format_usd(account.balance),
         "available_usd": format_usd(account.available),
         "held_usd": format_usd(account.held),
+        **describe_balance(account),
     }
 
 

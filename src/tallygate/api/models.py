@@ -1,11 +1,17 @@
-"""The models that callers may ask for, with their limits and prices."""
+"""The models that callers may ask for, with their limits and prices.
+
+The list is what the configuration, the price sheet and the upstreams' settings say, so it does not empty while the
+network is away: a model all of whose places are out for now stays in it, marked `degraded`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from tallygate.api.http import Response, Route
+from tallygate.core.errors import Code, Refusal
 from tallygate.core.openai import COPIED
+from tallygate.core.pricelist import list_unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,8 +20,8 @@ if TYPE_CHECKING:
     from tallygate.api.http import Request
     from tallygate.core.bounding import ModelCard
     from tallygate.core.catalog import Catalog
-    from tallygate.core.pricing import Price, Sheet
-    from tallygate.ports import Ledger
+    from tallygate.core.pricing import Sheet
+    from tallygate.ports import ApiKey, Ledger, Upstreams
     from tallygate.relay import Sink
 
 
@@ -26,12 +32,18 @@ class ModelApi:
         callers: Tells who asks.
         ledger: The books, for the prices in force.
         catalog: The models.
+        upstreams: The ways to the network, for whether a model can be had now.
+        public: Whether everybody may ask, with or without an API key.
     """
 
-    def __init__(self, *, callers: Callers, ledger: Ledger, catalog: Catalog) -> None:
+    def __init__(
+        self, *, callers: Callers, ledger: Ledger, catalog: Catalog, upstreams: Upstreams, public: bool
+    ) -> None:
         self._callers = callers
         self._ledger = ledger
         self._catalog = catalog
+        self._upstreams = upstreams
+        self._public = public
 
     def routes(self) -> Sequence[Route]:
         """Return the table of routes."""
@@ -41,47 +53,59 @@ class ModelApi:
         )
 
     async def models(self, request: Request, _: Sink) -> Response:
-        """List the models that can be served now."""
-        self._callers.authenticate(request)
+        """List the models that whoever asks can be served with."""
+        key = self._find_key(request)
         sheet = self._ledger.sheet
-        cards = self._catalog.offered(sheet)
-        return Response.json({"object": "list", "data": [_describe(card, sheet) for card in cards]})
+        cards = [card for card in self._catalog.offered(sheet) if _may_use(key, card)]
+        return Response.json({"object": "list", "data": [self._describe(card, sheet) for card in cards]})
 
     async def model(self, request: Request, _: Sink) -> Response:
-        """Describe one model."""
-        self._callers.authenticate(request)
+        """Describe one model; one that the key may not use is not there."""
+        key = self._find_key(request)
         sheet = self._ledger.sheet
-        return Response.json(_describe(self._catalog.find(request.argument, sheet), sheet))
+        card = self._catalog.find(request.argument, sheet)
+        if not _may_use(key, card):
+            raise Refusal(Code.MODEL_NOT_FOUND, "This API key may not use this model.", param="model")
+        return Response.json(self._describe(card, sheet))
+
+    def _find_key(self, request: Request) -> ApiKey | None:
+        """Return whose key asks; None for anybody, where anybody may. Raises `Refusal` (401)."""
+        if self._public and b"authorization" not in request.headers:
+            return None
+        return self._callers.authenticate(request)
+
+    def _describe(self, card: ModelCard, sheet: Sheet) -> dict[str, Any]:
+        """Return a model as the contract lists it: OpenAI's members, and what clients look for beyond them."""
+        price = sheet.prices[card.id]
+        modalities = {"input_modalities": ["text"], "output_modalities": ["text"]}
+        return {
+            "id": card.id,
+            "object": "model",
+            "created": 0,
+            "owned_by": "gonka",
+            "canonical_slug": card.id,
+            "name": card.name or card.id,
+            "status": "available" if self._upstreams.works(card.id) else "degraded",
+            "context_length": card.context_length,
+            "architecture": {"modality": "text->text", **modalities},
+            **modalities,
+            "pricing": {
+                "prompt": list_unit(price.input, sheet.fee_ppm),
+                "completion": list_unit(price.output, sheet.fee_ppm),
+                "request": list_unit(price.call, sheet.fee_ppm),
+            },
+            "top_provider": {
+                "context_length": card.context_length,
+                "max_completion_tokens": card.output_tokens_max,
+                "is_moderated": False,
+            },
+            "per_request_limits": None,
+            "supported_parameters": sorted(
+                COPIED | {"max_tokens", "max_completion_tokens", "n", "stream", "stream_options"}
+            ),
+            "supported_features": list(card.features),
+        }
 
 
-def _describe(card: ModelCard, sheet: Sheet) -> dict[str, Any]:
-    """Return a model as the contract lists it: OpenAI's members, and what clients look for beyond them."""
-    price = sheet.prices[card.id]
-    return {
-        "id": card.id,
-        "object": "model",
-        "created": 0,
-        "owned_by": "gonka",
-        "name": card.id,
-        "context_length": card.context_length,
-        "pricing": _pricing(price, sheet.fee_ppm),
-        "top_provider": {"max_completion_tokens": card.output_tokens_max},
-        "supported_parameters": sorted(COPIED | {"max_tokens", "max_completion_tokens", "n", "stream"}),
-        "supported_features": list(card.features),
-        "input_modalities": ["text"],
-    }
-
-
-def _pricing(price: Price, fee_ppm: int) -> dict[str, str]:
-    """Return what a caller pays per token and per call in dollars, platform fee included, exactly."""
-    return {
-        "prompt": _with_fee(price.input, fee_ppm),
-        "completion": _with_fee(price.output, fee_ppm),
-        "request": _with_fee(price.call, fee_ppm),
-    }
-
-
-def _with_fee(picousd: int, fee_ppm: int) -> str:
-    exact = picousd * (1_000_000 + fee_ppm)  # in millionths of a pico-dollar: no rounding in a price that is shown
-    dollars, rest = divmod(exact, 10**18)
-    return f"{dollars}.{rest:018d}".rstrip("0").rstrip(".") if exact else "0"
+def _may_use(key: ApiKey | None, card: ModelCard) -> bool:
+    return key is None or key.models is None or card.id in key.models

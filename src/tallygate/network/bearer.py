@@ -73,6 +73,11 @@ class BearerUpstream:
             self._client, self._origin, self._base_path, self._authorization, reference, self._fee_ngonka
         )
 
+    @property
+    def places(self) -> Sequence[BearerUpstream]:
+        """This place."""
+        return (self,)
+
     def targets(self) -> Sequence[BearerUpstream]:
         """Return this place, twice: the second try reaches another node."""
         return (self, self)

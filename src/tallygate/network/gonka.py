@@ -122,6 +122,11 @@ class GonkaUpstream:
         """Return the wallet whose turn it is."""
         return self._wallets[next(self._wallet_turn) % len(self._wallets)]
 
+    @property
+    def places(self) -> Sequence[GonkaNode]:
+        """The nodes, in the order of the configuration."""
+        return self._nodes
+
     def targets(self) -> Sequence[GonkaNode]:
         """Return the nodes, beginning with the one whose turn it is."""
         start = next(self._turn) % len(self._nodes)

@@ -75,6 +75,16 @@ class UpstreamPool:
         """Return whether any upstream takes a model."""
         return any(names is None or model.lower() in names for names in self._named)
 
+    def works(self, model: str) -> bool:
+        """Return whether any place that takes a model is in the choice now."""
+        lowered = model.lower()
+        return any(
+            not target.is_out
+            for upstream, names in zip(self._upstreams, self._named, strict=True)
+            if names is None or lowered in names
+            for target in upstream.places
+        )
+
     def targets(self, model: str) -> Sequence[tuple[Target, str]]:
         """Return the places to try for a model, best first, each with the model's name there."""
         lowered = model.lower()

@@ -104,6 +104,11 @@ class EmbeddedLedger(EmbeddedAccess):
         """The prices in force."""
         return self._books.sheet
 
+    @property
+    def sheet_ns(self) -> int:
+        """When they were published, 0 for never."""
+        return self._books.sheet_ns
+
     def account(self, account_id: str) -> Account:
         """Return an account with its balance now; raises `UnknownAccountError`."""
         return self._books.account(account_id)
@@ -318,6 +323,13 @@ class EmbeddedLedger(EmbeddedAccess):
         self._take_up(contents.keys)
         for raw in contents.sheets:
             books.restore_sheet(Sheet.decode(decode_entry(raw).reason or ""))
+            books.accounts[stored.id] = Account(*stored)
+        for row in contents.keys:
+            self._keys[row.key.id] = row
+            if row.key.revoked_ns is None:
+                self._live_keys[row.digest] = row.key
+        for entry in map(decode_entry, contents.sheets):
+            books.restore_sheet(Sheet.decode(entry.reason or ""), entry.time_ns)
         for raw in contents.referenced_deposits:
             entry = decode_entry(raw)
             if entry.reference is None:

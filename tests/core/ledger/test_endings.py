@@ -295,6 +295,6 @@ def test_latest_sheet_is_in_force_in_whatever_order_they_are_read() -> None:
     """Sheets that are read back newest first leave the newest in force, and all of them known."""
     books = Books(WRITER, 2, make_clock(), make_entropy())
     for version in (2, 3, 1):
-        books.restore_sheet(Sheet(version, 0, SHEET.prices))
+        books.restore_sheet(Sheet(version, 0, SHEET.prices), version * 10)
 
-    assert (books.sheet.version, sorted(books.sheets)) == (3, [1, 2, 3])
+    assert (books.sheet.version, sorted(books.sheets), books.sheet_ns) == (3, [1, 2, 3], 30)

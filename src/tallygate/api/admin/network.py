@@ -40,11 +40,11 @@ class NetworkRoutes:
                 "priority": upstream.priority,
                 "weight": upstream.weight,
                 "places": [
-                    {"node": node, "state": state}
-                    for node, state in {
-                        target.node: "out for good" if target.is_out_for_good else "out" if target.is_out else "ok"
-                        for target in upstream.targets()
-                    }.items()
+                    {
+                        "node": place.node,
+                        "state": "out for good" if place.is_out_for_good else "out" if place.is_out else "ok",
+                    }
+                    for place in upstream.places
                 ],
             }
             for upstream in self._upstreams.upstreams

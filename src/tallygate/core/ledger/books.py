@@ -63,6 +63,7 @@ class Books:
         self.deposits: dict[tuple[str, str], tuple[bytes, int]] = {}
         self.sheets: dict[int, Sheet] = {}
         self.sheet = Sheet(version=0, fee_ppm=0, prices={})
+        self.sheet_ns = 0
         self._now_ns = now_ns
         self._entropy = entropy
 
@@ -87,7 +88,8 @@ class Books:
         if sheet.version != self.sheet.version + 1:
             raise InvariantBrokenError("a price sheet follows the one before it")
         written = self._write(e.SHEET, None, sheet_version=sheet.version, actor=actor, reason=sheet.encode())
-        self.sheet = self.sheets[sheet.version] = sheet
+        self.sheet, self.sheet_ns = sheet, written.entry.time_ns
+        self.sheets[sheet.version] = sheet
         return written
 
     # --- acts that move money ----------------------------------------------------------------------------------
@@ -264,11 +266,11 @@ class Books:
             raise UnknownAccountError(account_id)
         return account
 
-    def restore_sheet(self, sheet: Sheet) -> None:
-        """Take up a price sheet version that the store has."""
+    def restore_sheet(self, sheet: Sheet, time_ns: int = 0) -> None:
+        """Take up a price sheet version that the store has, and when it was published."""
         self.sheets[sheet.version] = sheet
         if sheet.version > self.sheet.version:
-            self.sheet = sheet
+            self.sheet, self.sheet_ns = sheet, time_ns
 
     # --- the parts of an act -----------------------------------------------------------------------------------
 
