@@ -14,6 +14,7 @@ import click
 
 from tallygate.api.admin import GROUPS
 from tallygate.api.balance import BalanceApi
+from tallygate.api.metrics import MetricsApi
 from tallygate.api.models import ModelApi
 from tallygate.api.pricing import PricingApi
 from tallygate.api.problems import PROBLEMS
@@ -101,7 +102,7 @@ def public_routes() -> str:
 
 def admin_routes() -> str:
     """The operator's routes."""
-    return _routes(*GROUPS)
+    return _routes(*GROUPS, MetricsApi)
 
 
 def _routes(*apis: type) -> str:

@@ -21,8 +21,9 @@ import structlog
 from tallygate.api.admin import AdminApi
 from tallygate.api.balance import BalanceApi
 from tallygate.api.callers import Callers
+from tallygate.api.counting import CountingRouter
 from tallygate.api.edge import Edge
-from tallygate.api.http import Router
+from tallygate.api.metrics import MetricsApi
 from tallygate.api.models import ModelApi
 from tallygate.api.pricing import PricingApi
 from tallygate.api.problems import Problems
@@ -38,6 +39,7 @@ from tallygate.core.ledger.reconciliation import Attempts
 from tallygate.core.pricing import reconciled
 from tallygate.core.signing import RequestTimestamps
 from tallygate.entropy import EntropyPool
+from tallygate.metrics import Metrics, Watched
 from tallygate.network.bearer import BearerUpstream
 from tallygate.network.client import HttpClient, Timeouts
 from tallygate.network.gonka import GonkaUpstream
@@ -51,8 +53,9 @@ from tallygate.storage.keeping.history import read_sendings
 from tallygate.tokenizerfile import FileTokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
+    from tallygate.api.http import Route
     from tallygate.config import Settings, UpstreamSettings
     from tallygate.core.ledger.reconciliation import Attempt, Reconciliation
     from tallygate.ports import Upstream
@@ -174,9 +177,10 @@ def build(
     pepper: bytes,
     machine: Machine | None = None,
     proofs: EmbeddedProofs | None = None,
+    metrics: Metrics | None = None,
 ) -> Gateway:
     """Put a gateway together on open books; without proofs of them, it has no routes for any."""
-    machine = machine or Machine()
+    machine, metrics = machine or Machine(), metrics or Metrics()
     entropy = machine.entropy
     timestamps = RequestTimestamps(machine.now_ns)
     upstreams = UpstreamPool(
@@ -186,6 +190,7 @@ def build(
     relay = Relay(
         ledger=ledger,
         upstreams=upstreams,
+        meter=metrics,
         mint_id=lambda: ids.inference_id(machine.now_ns() // 1_000_000, entropy(10)),
         time_s=lambda: machine.now_ns() // 10**9,
         render_error=problems.error,
@@ -206,9 +211,13 @@ def build(
     balance = BalanceApi(callers=callers, ledger=ledger)
     admin = build_admin(settings, ledger, pepper, upstreams, proofs)
 
+    metrics.watch(Watched(ledger, upstreams, proofs, lambda: relay.under_way, machine.now_ns))
+    figures = _build_figures(settings, metrics)
     routes = [*public.routes(), *models.routes(), *pricing.routes(), *balance.routes()]
     if proofs is not None:
         routes += ProofApi(ledger=ledger, proofs=proofs, callers=callers).routes()
+    admin_routes = [*admin.routes(), *(figures if settings.metrics.listener == "admin" else ())]
+    routes += figures if settings.metrics.listener == "public" else ()
 
     def mint_request_id() -> str:
         return ids.request_id(entropy(12))
@@ -218,10 +227,16 @@ def build(
         upstreams=upstreams,
         relay=relay,
         public=public,
-        public_edge=Edge(Router(routes), problems, mint_request_id),
-        admin_edge=Edge(Router(admin.routes()), problems, mint_request_id),
         guard=KeyGuard(relay, ledger) if settings.keys.calls_under_way == "cut" else None,
+        public_edge=Edge(CountingRouter(routes, problems, metrics), problems, mint_request_id),
+        admin_edge=Edge(CountingRouter(admin_routes, problems, metrics), problems, mint_request_id),
     )
+
+
+def _build_figures(settings: Settings, metrics: Metrics) -> Sequence[Route]:
+    """Return the routes of the figures, which the metrics' own key opens, and the admin key."""
+    keys = (settings.metrics.key, settings.admin.key)
+    return MetricsApi(metrics.render, [key.reveal() for key in keys if key is not None]).routes()
 
 
 async def publish_prices(settings: Settings, ledger: EmbeddedLedger) -> None:
@@ -249,12 +264,13 @@ async def serve(
         PortBusyError: A port is taken.
     """
     stop = _listen_for_stop()  # before anything is open: a signal during the start ends it well, too
-    ledger, pepper = open_books(settings.store, settings.events, accept_lost_tail=accept_lost_tail)
+    metrics = Metrics()
+    ledger, pepper = open_books(settings.store, settings.events, accept_lost_tail=accept_lost_tail, meter=metrics)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(ledger.close)
         proofs = await open_proofs(settings.store, ledger)
         stack.push_async_callback(proofs.close)
-        gateway = build(settings, ledger, pepper, proofs=proofs)
+        gateway = build(settings, ledger, pepper, proofs=proofs, metrics=metrics)
         stack.push_async_callback(gateway.upstreams.close)
         server = settings.server
         public = HttpServer(gateway.public_edge, head_s_max=server.header_timeout_s, body_s_max=server.body_timeout_s)

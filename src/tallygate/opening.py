@@ -15,6 +15,7 @@ from tallygate.core.proofs.checkpoint import CheckpointKey
 from tallygate.entropy import EntropyPool
 from tallygate.secretfile import read_or_make_secret, read_secret
 from tallygate.storage.embedded import EmbeddedLedger
+from tallygate.storage.metered import MeteredJournal
 from tallygate.storage.outbox import Outbox
 from tallygate.storage.proofs.anchor_check import check_anchors
 from tallygate.storage.proofs.anchors import AnchorFile
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from tallygate.config import EventsSettings, StoreSettings
     from tallygate.core.audit.report import Report
+    from tallygate.meter import Meter
     from tallygate.storage.replay import Progress
 
 _log = structlog.get_logger()
@@ -40,6 +42,7 @@ def open_books(
     *,
     create: bool = True,
     accept_lost_tail: bool = False,
+    meter: Meter | None = None,
 ) -> tuple[EmbeddedLedger, bytes]:
     """Open the store for writing; return its ledger and the pepper of its keys.
 
@@ -48,6 +51,7 @@ def open_books(
         events: What the operator is told; without, no balance is low, and the rest is only logged.
         create: Whether it is made where there is none.
         accept_lost_tail: Whether a store that has lost its end is opened all the same.
+        meter: Counts what is booked, if anything does.
 
     Raises:
         StoreLockedError: Another process is using it.
@@ -60,7 +64,8 @@ def open_books(
     if not store.path.exists():
         refuse_to_replace(store.path, AnchorFile(store.anchors_file))
     new_pepper = read_or_make_secret(store.pepper_file) if create and not store.path.exists() else None
-    journal = SqliteJournal(store.path, entropy(16), create=create)
+    file = SqliteJournal(store.path, entropy(16), create=create)
+    journal = file if meter is None else MeteredJournal(file, meter)
     try:
         hold_against_anchors(store, accept_lost_tail=accept_lost_tail)
         pepper = new_pepper or read_secret(store.pepper_file)

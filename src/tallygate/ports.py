@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         SendingEnd,
         Settlement,
     )
+    from tallygate.core.ledger.standing import Standing
     from tallygate.core.ledger.statement import Line, Statement
     from tallygate.core.limits import Limits
     from tallygate.core.pricing import Sheet, UpstreamRate
@@ -61,6 +62,10 @@ class Ledger(Protocol):
 
     def accounts(self) -> Sequence[Account]:
         """Return all accounts, oldest first."""
+
+    @property
+    def standing(self) -> Standing:
+        """How the books stand now: takes time for every account."""
 
     @property
     def kept_events(self) -> Sequence[KeptEvent]:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from tallygate.devnet import Devnet
     from tallygate.network.client import Timeouts
 
+ADMIN_KEY = "an-admin-key-of-a-test"
+METRICS_KEY = "a-metrics-key-of-a-test"
+
 
 def settings(
     upstreams: Sequence[UpstreamSettings],
@@ -45,6 +48,7 @@ def settings(
     tokenizer_file: Path | None = None,
     short_balance: Literal["refuse", "shrink"] = "refuse",
     calls_under_way: Literal["finish", "cut"] = "finish",
+    metrics: Literal["admin", "public", "off"] = "admin",
 ) -> Settings:
     """Return the settings of a gateway with one model."""
     nowhere = Path("/nonexistent")
@@ -62,8 +66,8 @@ def settings(
             default_temperature=0.7,
             log_level="error",
         ),
-        admin=AdminSettings(host="127.0.0.1", port=0, key=None),
-        metrics=MetricsSettings("admin", None),
+        admin=AdminSettings(host="127.0.0.1", port=0, key=Secret(ADMIN_KEY)),
+        metrics=MetricsSettings(metrics, Secret(METRICS_KEY)),
         store=StoreSettings(
             path=nowhere,
             pepper_file=nowhere,

@@ -28,9 +28,11 @@ from tallygate.core.signing import Scheme as SigningScheme
 from tallygate.core.signing import SigningKey
 from tallygate.devnet import Devnet, DevnetSettings, Scheme
 from tallygate.devnet.faults import FaultOrder
+from tallygate.metrics import Metrics
 from tallygate.network.client import Timeouts
 from tallygate.storage.embedded import EmbeddedLedger
 from tallygate.storage.memory import MemoryDisk, MemoryJournal
+from tallygate.storage.metered import MeteredJournal
 from tests.relay import wiring
 from tests.relay.caller import DEADLINE_S, Answer, Caller
 
@@ -119,6 +121,7 @@ class World:
         tokenizer_file: Path | None = None,
         short_balance: Literal["refuse", "shrink"] = "refuse",
         calls_under_way: Literal["finish", "cut"] = "finish",
+        metrics_listener: Literal["admin", "public", "off"] = "admin",
     ) -> None:
         self.devnet = devnet
         self.upstreams = list(upstreams)
@@ -128,12 +131,15 @@ class World:
         self.picousd = picousd
         self.short_balance = short_balance
         self.calls_under_way = calls_under_way
+        self.metrics_listener = metrics_listener
         self.disk = MemoryDisk(bytes(16))
         self.journal: StageJournal
         self.ledger: EmbeddedLedger
         self.gateway: app.Gateway
         self.server: HttpServer
-        self.port = 0
+        self.admin: HttpServer
+        self.metrics: Metrics
+        self.port = self.admin_port = 0
         self.account: Account
         self.secret = mint_api_key(os.urandom(32))
         self.pepper = bytes(32)
@@ -156,10 +162,12 @@ class World:
             tokenizer_file=self.tokenizer_file,
             short_balance=self.short_balance,
             calls_under_way=self.calls_under_way,
+            metrics=self.metrics_listener,
         )
-        self.journal = StageJournal(self.disk)
-        self.ledger = EmbeddedLedger(self.journal, now_ns=time.time_ns, entropy=os.urandom)
-        self.gateway = app.build(settings, self.ledger, self.pepper)
+        self.journal, self.metrics = StageJournal(self.disk), Metrics()
+        metered = MeteredJournal(self.journal, self.metrics)
+        self.ledger = EmbeddedLedger(metered, now_ns=time.time_ns, entropy=os.urandom)
+        self.gateway = app.build(settings, self.ledger, self.pepper, metrics=self.metrics)
         await self.ledger.expire_orphans(self.gateway.upstreams.rate, charge_prompt=False)
         await app.publish_prices(settings, self.ledger)
         if not self.ledger.accounts():
@@ -171,6 +179,8 @@ class World:
         (self.account,) = self.ledger.accounts()
         self.server = HttpServer(self.gateway.public_edge)
         self.port = await self.server.start("127.0.0.1", 0)
+        self.admin = HttpServer(self.gateway.admin_edge)
+        self.admin_port = await self.admin.start("127.0.0.1", 0)
 
     async def add_upstream(self, upstream: UpstreamSettings) -> None:
         """Put the gateway together anew, on the same books, with one more upstream."""
@@ -184,6 +194,7 @@ class World:
             caller.leave()
         self.journal.let_go()
         await self.server.close()
+        await self.admin.close()
         await self.gateway.upstreams.close()
         await self.ledger.close()
 
@@ -191,7 +202,11 @@ class World:
 
     async def connect(self, *, receive_bytes: int | None = None) -> Caller:
         """Open a connection to the gateway."""
-        caller = await Caller.open(self.port, receive_bytes=receive_bytes)
+        return await self.connect_to(self.port, receive_bytes=receive_bytes)
+
+    async def connect_to(self, port: int, *, receive_bytes: int | None = None) -> Caller:
+        """Open a connection to one of its listeners."""
+        caller = await Caller.open(port, receive_bytes=receive_bytes)
         self._callers.append(caller)
         return caller
 
@@ -296,6 +311,7 @@ async def open_world(
     calls_under_way: Literal["finish", "cut"] = "finish",
     sound: bool = True,
     tokenizer_file: Path | None = None,
+    metrics: Literal["admin", "public", "off"] = "admin",
 ) -> AsyncIterator[World]:
     """Run a world with upstreams of these kinds, in this order; at its end the books must be `sound`."""
     settings = devnet or DevnetSettings(pace_ms=0)
@@ -317,6 +333,7 @@ async def open_world(
             tokenizer_file=tokenizer_file,
             short_balance=short_balance,
             calls_under_way=calls_under_way,
+            metrics_listener=metrics,
         )
         await world.start()
         try:

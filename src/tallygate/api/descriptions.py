@@ -26,9 +26,6 @@ def describe_account(account: Account) -> dict[str, Any]:
         "created_ns": account.created_ns,
         "status": "suspended" if account.suspended else "active",
         "limits": describe_limits(account.limits),
-        "balance_usd": format_usd(account.balance),
-        "available_usd": format_usd(account.available),
-        "held_usd": format_usd(account.held),
         **describe_balance(account),
     }
 

@@ -43,6 +43,7 @@ class Request:
         repeated: Names of headers that came more than once.
         body: The body.
         argument: What the route's pattern caught.
+        model: The canonical id of the model that it is about, once that is known, for figures.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Request:
     repeated: frozenset[bytes]
     body: Body
     argument: str = ""
+    model: str = ""
 
 
 class Response(NamedTuple):

@@ -64,6 +64,7 @@ class PublicApi:
         chat = parse_chat_request(await request.body.read(BODY_BYTES_MAX))
         key = self._callers.authenticate(request)  # again: while the body was on its way, the key may have been revoked
         card = self._catalog.find(chat.model, self._ledger.sheet)
+        request.model = card.id
         claim = None
         if idempotency_key is not None:
             claim = self._digests.claim(idempotency_key, (key.account, key.id, CHAT), meaning_of(chat, card.id))

@@ -54,6 +54,11 @@ class Failure(NamedTuple):
     message: str | None = None
     retry_after_s: int | None = None
 
+    @property
+    def kind(self) -> str:
+        """What happened, without what was said: one of few words, for figures."""
+        return self.detail.partition(":")[0]
+
 
 class SendingError(Exception):
     """A sending failed on its way; `failure` is its row of the table."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tallygate.core.bounding import Outgoing
+    from tallygate.meter import Meter
     from tallygate.ports import Answer, Ledger, Target
     from tallygate.relay.watch import Watch
 
@@ -49,6 +50,7 @@ class Dispatch:
         places: Sequence[tuple[Target, str]],
         watch: Watch,
         ledger: Ledger,
+        meter: Meter,
     ) -> None:
         self.target = places[0][0]
         self.sending = Sending(0, 0, self.target.upstream, self.target.node)
@@ -61,6 +63,7 @@ class Dispatch:
         self._place = next(self._places)
         self._watch = watch
         self._ledger = ledger
+        self._meter = meter
         self._risk_used = False
         self._was_out = False
         self._none_well = self.target.is_out  # those that are left out for now come only where there are no others
@@ -105,7 +108,8 @@ class Dispatch:
             self.answer = None
 
     def warn(self, failure: Failure) -> None:
-        """Log a failed sending; one that the operator has to mend is an error."""
+        """Log a failed sending, and count it; one that the operator has to mend is an error."""
+        self._meter.sending_failed(self.sending.upstream, failure.kind)
         log = _log.error if failure.alarm else _log.warning
         log(
             "sending failed",

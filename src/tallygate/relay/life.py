@@ -25,6 +25,7 @@ from tallygate.core.retry import GARBLED, LOST, UNUSABLE, Failure, SendingError,
 from tallygate.core.sse import EventParser, EventTooLargeError
 from tallygate.core.streaming import Relayed
 from tallygate.core.usage import Tally
+from tallygate.meter import CallEnd
 from tallygate.relay.dispatch import Dispatch
 from tallygate.relay.replay import Recorder
 from tallygate.relay.reply import Reply
@@ -94,12 +95,13 @@ class Life:
             counter=relay.counter(call.card.id),
             prompt_texts=call.chat.texts,
         )
-        self._dispatch = Dispatch(self._inference, self._outgoing, places, self.watch, relay.ledger)
+        self._dispatch = Dispatch(self._inference, self._outgoing, places, self.watch, relay.ledger, relay.meter)
         self._recorder = None if call.claim is None else Recorder(relay.replays, self._inference.id, sink)
         self._reply = Reply(self._recorder or sink, relay.render_error, relay.keep_alive_s)
         self._loop = asyncio.get_running_loop()
         self._begun_s = self._loop.time()
-        self._first_byte_ms: int | None = None
+        self._overhead_s: float | None = None
+        self._first_byte_s: float | None = None
         self._hold: Hold
         self._ending = False  # once an ending is on its way to the disk, there must not be another
         self._cut = False
@@ -123,6 +125,7 @@ class Life:
         try:
             self._hold = hold = await self._relay.ledger.hold(request)
             self._inference.on(Event.HOLD_TAKEN)
+            self._overhead_s = self._elapsed_s()
             if hold.completion_tokens_max < request.completion_tokens_max:
                 self._outgoing.limit(hold.completion_tokens_max)
                 self._tally.completion_tokens_max = hold.completion_tokens_max
@@ -189,7 +192,7 @@ class Life:
         if self._dispatch.sending.try_:
             self._reply.headers = self._headers()  # another upstream may have another floor
         self._inference.on(Event.FIRST_BYTE)
-        self._first_byte_ms = self._elapsed_ms()
+        self._first_byte_s = self._elapsed_s()
         await (self._stream() if self._call.chat.stream else self._complete())
 
     async def _stream(self) -> None:
@@ -372,11 +375,15 @@ class Life:
             headers.append((b"x-tallygate-changes", changes.encode()))
         return headers
 
-    def _elapsed_ms(self) -> int:
-        return round((self._loop.time() - self._begun_s) * 1000)
+    def _elapsed_s(self) -> float:
+        return self._loop.time() - self._begun_s
 
     def _log_end(self, event: Event, prompt_tokens: int, completion_tokens: int, picousd: int) -> None:
-        sending = self._dispatch.sending
+        sending, first_byte_s, total_s = self._dispatch.sending, self._first_byte_s, self._elapsed_s()
+        outcome, state = event.name.lower(), self._inference.state.value
+        self._relay.meter.call_ended(
+            CallEnd(self._call.card.id, outcome, state, self._overhead_s, first_byte_s, total_s)
+        )
         _log.info(
             "inference ended",
             request_id=self._call.request_id,
@@ -386,11 +393,11 @@ class Life:
             upstream=sending.upstream,
             node=sending.node,
             attempts=sending.try_ + 1,
-            outcome=event.name.lower(),
-            state=self._inference.state.value,
+            outcome=outcome,
+            state=state,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
             total_usd=format_usd(picousd),
-            first_byte_ms=self._first_byte_ms,
-            total_ms=self._elapsed_ms(),
+            first_byte_ms=None if first_byte_s is None else round(first_byte_s * 1000),
+            total_ms=round(total_s * 1000),
         )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tallygate.core.access import ApiKey
     from tallygate.core.counting import Tokenizer
     from tallygate.core.idempotency import Claim
+    from tallygate.meter import Meter
     from tallygate.ports import Ledger, Upstreams
     from tallygate.relay.reply import Sink
 
@@ -28,6 +29,7 @@ class Relay:
     Args:
         ledger: The books.
         upstreams: Where calls can be sent.
+        meter: Counts what becomes of them.
         mint_id: Returns a new inference id.
         time_s: Wall clock in seconds, for `created`.
         render_error: Renders a refusal as the JSON of an `error` member.
@@ -47,6 +49,7 @@ class Relay:
         *,
         ledger: Ledger,
         upstreams: Upstreams,
+        meter: Meter,
         mint_id: Callable[[], str],
         time_s: Callable[[], int],
         render_error: Callable[[Refusal], bytes],
@@ -59,6 +62,7 @@ class Relay:
     ) -> None:
         self.ledger = ledger
         self.upstreams = upstreams
+        self.meter = meter
         self.mint_id = mint_id
         self.time_s = time_s
         self.render_error = render_error

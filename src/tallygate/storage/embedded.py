@@ -28,6 +28,7 @@ from tallygate.core.ledger.records import (
     Settlement,
 )
 from tallygate.core.ledger.restoring import restore_hold
+from tallygate.core.ledger.standing import Standing, sum_up
 from tallygate.core.ledger.statement import draw_up, find_period, read_lines
 from tallygate.core.pricing import Sheet
 from tallygate.core.usage import charged_after_crash
@@ -116,6 +117,11 @@ class EmbeddedLedger(EmbeddedAccess):
     def accounts(self) -> Sequence[Account]:
         """Return all accounts, oldest first."""
         return sorted(self._books.accounts.values(), key=lambda account: (account.created_ns, account.id))
+
+    @property
+    def standing(self) -> Standing:
+        """How the books stand now: takes time for every account."""
+        return sum_up(self._books.accounts.values(), self._books.holds.values())
 
     @property
     def kept_events(self) -> Sequence[KeptEvent]:
@@ -321,13 +327,6 @@ class EmbeddedLedger(EmbeddedAccess):
             account = Account(*stored[:6], suspended=stored.suspended, limits=stored.limits)
             books.accounts[stored.id] = account
         self._take_up(contents.keys)
-        for raw in contents.sheets:
-            books.restore_sheet(Sheet.decode(decode_entry(raw).reason or ""))
-            books.accounts[stored.id] = Account(*stored)
-        for row in contents.keys:
-            self._keys[row.key.id] = row
-            if row.key.revoked_ns is None:
-                self._live_keys[row.digest] = row.key
         for entry in map(decode_entry, contents.sheets):
             books.restore_sheet(Sheet.decode(entry.reason or ""), entry.time_ns)
         for raw in contents.referenced_deposits:
