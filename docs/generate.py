@@ -14,6 +14,7 @@ import click
 
 from tallygate.api.admin import GROUPS
 from tallygate.api.balance import BalanceApi
+from tallygate.api.estimate import EstimateApi
 from tallygate.api.metrics import MetricsApi
 from tallygate.api.models import ModelApi
 from tallygate.api.pricing import PricingApi
@@ -97,7 +98,7 @@ def errors() -> str:
 
 def public_routes() -> str:
     """The callers' routes."""
-    return _routes(PublicApi, ModelApi, PricingApi, BalanceApi, ProofApi)
+    return _routes(PublicApi, ModelApi, EstimateApi, PricingApi, BalanceApi, ProofApi)
 
 
 def admin_routes() -> str:

@@ -23,6 +23,7 @@ from tallygate.api.balance import BalanceApi
 from tallygate.api.callers import Callers
 from tallygate.api.counting import CountingRouter
 from tallygate.api.edge import Edge
+from tallygate.api.estimate import EstimateApi
 from tallygate.api.metrics import MetricsApi
 from tallygate.api.models import ModelApi
 from tallygate.api.pricing import PricingApi
@@ -209,11 +210,13 @@ def build(
     )
     pricing = PricingApi(callers=callers, ledger=ledger, catalog=catalog)
     balance = BalanceApi(callers=callers, ledger=ledger)
+    estimates = EstimateApi(callers=callers, catalog=catalog, relay=relay, problems=problems)
     admin = build_admin(settings, ledger, pepper, upstreams, proofs)
 
     metrics.watch(Watched(ledger, upstreams, proofs, lambda: relay.under_way, machine.now_ns))
     figures = _build_figures(settings, metrics)
-    routes = [*public.routes(), *models.routes(), *pricing.routes(), *balance.routes()]
+    apis = (public, models, estimates, pricing, balance)
+    routes = [route for api in apis for route in api.routes()]
     if proofs is not None:
         routes += ProofApi(ledger=ledger, proofs=proofs, callers=callers).routes()
     admin_routes = [*admin.routes(), *(figures if settings.metrics.listener == "admin" else ())]

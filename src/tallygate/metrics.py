@@ -225,16 +225,16 @@ class _Booked:
 
 
 def _look_up(watched: Watched, unbalanced: int) -> Iterator[Metric]:
-    ledger, standing = watched.ledger, watched.ledger.standing
+    ledger, sums = watched.ledger, watched.ledger.sums
     yield _gauge("store_ready", "Whether the store takes writes.", value=int(ledger.ready))
     yield _gauge("calls_in_flight", "Calls under way.", value=watched.calls_under_way())
-    yield _gauge("holds_open", "Holds that have not ended.", value=standing.holds)
-    yield _gauge("held_usd", "Money that is set aside.", value=standing.held / PICOUSD_PER_USD)
-    yield _gauge("available_usd", "Money that customers can spend.", value=standing.available / PICOUSD_PER_USD)
-    yield _gauge("accounts", "Accounts.", value=standing.accounts)
+    yield _gauge("holds_open", "Holds that have not ended.", value=sums.holds)
+    yield _gauge("held_usd", "Money that is set aside.", value=sums.held / PICOUSD_PER_USD)
+    yield _gauge("available_usd", "Money that customers can spend.", value=sums.available / PICOUSD_PER_USD)
+    yield _gauge("accounts", "Accounts.", value=sums.accounts)
     yield _gauge("events_waiting", "Events that the webhook does not have yet.", value=len(ledger.kept_events))
     imbalance = _gauge("ledger_imbalance", "What does not add up; always 0.", "check")
-    imbalance.add_metric(("held_usd",), abs(standing.held - standing.holds_picousd) / PICOUSD_PER_USD)
+    imbalance.add_metric(("held_usd",), abs(sums.held - sums.holds_picousd) / PICOUSD_PER_USD)
     imbalance.add_metric(("entries",), unbalanced)
     yield imbalance
     if watched.proofs is not None and (signed := watched.proofs.latest) is not None:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
         SendingEnd,
         Settlement,
     )
-    from tallygate.core.ledger.standing import Standing
     from tallygate.core.ledger.statement import Line, Statement
+    from tallygate.core.ledger.sums import Sums
     from tallygate.core.limits import Limits
     from tallygate.core.pricing import Sheet, UpstreamRate
     from tallygate.core.proofs.anchoring import AnchorReport
@@ -64,8 +64,8 @@ class Ledger(Protocol):
         """Return all accounts, oldest first."""
 
     @property
-    def standing(self) -> Standing:
-        """How the books stand now: takes time for every account."""
+    def sums(self) -> Sums:
+        """Sums over all accounts and open holds: takes time for every account."""
 
     @property
     def kept_events(self) -> Sequence[KeptEvent]:
@@ -371,6 +371,9 @@ class Upstreams(Protocol):
 
     def works(self, model: str) -> bool:
         """Return whether any place that takes a model is in the choice now."""
+
+    def look(self, model: str) -> Sequence[tuple[Target, str]]:
+        """Return the places for a model as they are configured: nothing is drawn, and nobody's turn is taken."""
 
     def targets(self, model: str) -> Sequence[tuple[Target, str]]:
         """Return the places to try for a model, best first, each with the model's name there."""

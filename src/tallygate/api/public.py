@@ -59,7 +59,7 @@ class PublicApi:
         """Serve a chat completion."""
         self._relay.check_room()
         self._callers.authenticate(request)
-        _check_media_type(request)
+        check_media_type(request)
         idempotency_key = read_idempotency_key(request)
         chat = parse_chat_request(await request.body.read(BODY_BYTES_MAX))
         key = self._callers.authenticate(request)  # again: while the body was on its way, the key may have been revoked
@@ -85,7 +85,8 @@ class PublicApi:
         return Response.json({"status": status, "reasons": reasons}, 503 if reasons else 200)
 
 
-def _check_media_type(request: Request) -> None:
+def check_media_type(request: Request) -> None:
+    """Refuse a body that is no plain JSON, or says that it is too large (415, 413)."""
     media_type = request.headers.get(b"content-type", b"application/json").split(b";", 1)[0].strip().lower()
     if media_type != b"application/json":
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as Content-Type: application/json.")

@@ -77,27 +77,18 @@ class UpstreamPool:
 
     def works(self, model: str) -> bool:
         """Return whether any place that takes a model is in the choice now."""
-        lowered = model.lower()
-        return any(
-            not target.is_out
-            for upstream, names in zip(self._upstreams, self._named, strict=True)
-            if names is None or lowered in names
-            for target in upstream.places
-        )
+        return any(not place.is_out for place, _ in self.look(model))
+
+    def look(self, model: str) -> Sequence[tuple[Target, str]]:
+        """Return the places for a model as they are configured: nothing is drawn, and nobody's turn is taken."""
+        return _usable([(place, theirs) for upstream, theirs in self._takers(model) for place in upstream.places])
 
     def targets(self, model: str) -> Sequence[tuple[Target, str]]:
         """Return the places to try for a model, best first, each with the model's name there."""
-        lowered = model.lower()
-        able: list[tuple[Upstream, str]] = []
-        for upstream, names in zip(self._upstreams, self._named, strict=True):
-            theirs = model if names is None else names.get(lowered)
-            if theirs is not None:
-                able.append((upstream, theirs))
+        able = self._takers(model)
         if len(able) > 1:
             able = self._shuffle(able)
-        targets = [(target, theirs) for upstream, theirs in able for target in upstream.targets()]
-        well = [place for place in targets if not place[0].is_out]
-        return well or [place for place in targets if not place[0].is_out_for_good]
+        return _usable([(target, theirs) for upstream, theirs in able for target in upstream.targets()])
 
     def rate(self, upstream: str) -> UpstreamRate:
         """Return what an upstream bills, all zero for one that is not configured (any more)."""
@@ -108,6 +99,16 @@ class UpstreamPool:
         """Close all connections."""
         for upstream in self._upstreams:
             await upstream.close()
+
+    def _takers(self, model: str) -> list[tuple[Upstream, str]]:
+        """Return the upstreams that take a model, best first, each with the model's name there."""
+        lowered = model.lower()
+        takers = []
+        for upstream, names in zip(self._upstreams, self._named, strict=True):
+            theirs = model if names is None else names.get(lowered)
+            if theirs is not None:
+                takers.append((upstream, theirs))
+        return takers
 
     def _shuffle(self, able: Sequence[tuple[Upstream, str]]) -> list[tuple[Upstream, str]]:
         """Order upstreams by priority, and those of one priority at random by weight."""
@@ -122,3 +123,9 @@ class UpstreamPool:
             ordered.append(place)
             rest.remove(place)
         return ordered
+
+
+def _usable(places: list[tuple[Target, str]]) -> list[tuple[Target, str]]:
+    """Return the places that are in the choice; where there are none, those that may come back."""
+    well = [place for place in places if not place[0].is_out]
+    return well or [place for place in places if not place[0].is_out_for_good]

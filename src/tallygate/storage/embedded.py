@@ -28,8 +28,8 @@ from tallygate.core.ledger.records import (
     Settlement,
 )
 from tallygate.core.ledger.restoring import restore_hold
-from tallygate.core.ledger.standing import Standing, sum_up
 from tallygate.core.ledger.statement import draw_up, find_period, read_lines
+from tallygate.core.ledger.sums import Sums, sum_up
 from tallygate.core.pricing import Sheet
 from tallygate.core.usage import charged_after_crash
 from tallygate.storage.access import EmbeddedAccess
@@ -119,8 +119,8 @@ class EmbeddedLedger(EmbeddedAccess):
         return sorted(self._books.accounts.values(), key=lambda account: (account.created_ns, account.id))
 
     @property
-    def standing(self) -> Standing:
-        """How the books stand now: takes time for every account."""
+    def sums(self) -> Sums:
+        """Sums over all accounts and open holds: takes time for every account."""
         return sum_up(self._books.accounts.values(), self._books.holds.values())
 
     @property

@@ -1,4 +1,4 @@
-"""How the books of a writer stand: sums over its accounts and its open holds, which must agree."""
+"""Sums over the accounts and the open holds of the books, which must agree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.records import Account, Hold
 
 
-class Standing(NamedTuple):
+class Sums(NamedTuple):
     """Sums in pico-dollars.
 
     Attributes:
@@ -28,8 +28,8 @@ class Standing(NamedTuple):
     holds_picousd: int
 
 
-def sum_up(accounts: Collection[Account], holds: Collection[Hold]) -> Standing:
+def sum_up(accounts: Collection[Account], holds: Collection[Hold]) -> Sums:
     """Return the sums over accounts and open holds."""
     available = sum([account.available for account in accounts])
     held = sum([account.held for account in accounts])
-    return Standing(len(accounts), available, held, len(holds), sum([hold.cost.total for hold in holds]))
+    return Sums(len(accounts), available, held, len(holds), sum([hold.cost.total for hold in holds]))

@@ -1,0 +1,173 @@
+"""Estimates, beside the calls that they are of: the same bounds, changes and refusals, and nothing happens."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tallygate.core.ledger import entry as e
+from tallygate.core.money import format_usd
+from tests.relay.world import MODEL, chat_body, cost, open_world, until
+
+if TYPE_CHECKING:
+    from tests.relay.caller import Answer
+    from tests.relay.world import World
+
+LONG = "All that is gold does not glitter. " * 40
+
+
+async def ask(world: World, body: bytes, path: str = "/v1/estimate", **headers: str) -> Answer:
+    """Post a body."""
+    caller = await world.connect()
+    await caller.request("POST", path, {**world.headers(), **headers}, body)
+    return await caller.answer()
+
+
+async def estimate(world: World, **fields: Any) -> Any:
+    """Return the estimate of a chat request."""
+    answer = await ask(world, chat_body(**fields))
+    assert answer.status == 200, answer
+    return answer.json()
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"max_tokens": ..., "n": 3}, {"stream": True, "temperature": 0}, {"max_tokens": 10**6}]
+)
+async def test_a_call_is_held_and_changed_as_estimated(fields: dict[str, Any]) -> None:
+    """What an estimate would hold, and would change, is what the same call then holds and changes."""
+    async with open_world() as world:
+        found = await estimate(world, **fields)
+        answer = await world.chat(**fields)
+        (hold,) = world.entries(e.HOLD)
+
+    assert (found["object"], found["accepted"], found["refusal"], found["model"]) == ("estimate", True, None, MODEL)
+    assert found["changes"] == answer.headers.get("x-tallygate-changes", "")
+    assert found["upstreams"] == [hold.upstream]
+    assert found["hold"] == {
+        "usd": format_usd(e.amount_of(hold, e.USD, world.account.held_account)),
+        "prompt_tokens_max": hold.prompt_tokens,
+        "completion_tokens_max": hold.completion_tokens,
+    }
+
+
+async def test_nothing_happens() -> None:
+    """An estimate reaches no upstream, writes no entry, moves no money, and takes no node's turn."""
+    async with open_world() as world:
+        first = await world.chat()
+        await until(lambda: not world.gateway.relay.under_way)
+        entries, available, calls = len(world.entries(*e.KINDS)), world.account.available, world.upstream_calls
+        found = await estimate(world)
+
+        assert (len(world.entries(*e.KINDS)), world.account.available) == (entries, available)
+        assert world.upstream_calls == calls == 1
+        assert found["balance"] == {
+            "balance_usd": format_usd(available),
+            "available_usd": format_usd(available),
+            "held_usd": "0",
+        }
+        await world.chat()
+        nodes = [entry.node for entry in world.entries(e.HOLD)]
+        assert nodes == [node.address for node in world.devnet.nodes][: len(nodes)]
+        assert first.status == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        chat_body(model="no/such"),
+        chat_body(messages=[]),
+        chat_body(messages=[{"role": "user", "content": [{"type": "image_url"}]}]),
+        chat_body(nonsense=1),
+        chat_body(max_tokens=0),
+        chat_body(min_tokens=5),
+    ],
+)
+async def test_what_would_be_refused_is_told_as_the_call_would_be_told(body: bytes) -> None:
+    """A body that the call would be refused for is an estimate that is not accepted, with the same status and error."""
+    async with open_world() as world:
+        found, refused = (await ask(world, body)).json(), await ask(world, body, "/v1/chat/completions")
+
+    assert 400 <= refused.status < 500
+    assert found["refusal"] == {"status": refused.status, "error": refused.json()["error"]}
+    assert (found["accepted"], found["hold"], found["likely"]) == (False, None, None)
+
+
+async def test_want_of_money_is_told_with_what_it_would_take() -> None:
+    """Without the money an estimate is the call's own 402, beside what would have to be held."""
+    async with open_world(picousd=1000) as world:
+        found, refused = await estimate(world), await world.chat()
+
+    assert refused.status == 402
+    assert found["refusal"] == {"status": 402, "error": refused.json()["error"]}
+    assert found["hold"]["usd"] == refused.json()["error"]["metadata"]["required_usd"]
+    assert Decimal(found["likely"]["total_cost_usd"]) > 0
+
+
+async def test_money_that_others_hold_is_told() -> None:
+    """Where the money is there, but calls under way hold it, an estimate is the call's own 429."""
+    async with open_world(picousd=200_000) as world:
+        world.order("barrier", count=1000)
+        caller = await world.send()
+        await world.arrival(1)
+        found, refused = await estimate(world), await world.chat()
+        world.open_barriers()
+        await caller.answer()
+
+    assert refused.status == 429
+    assert found["refusal"]["error"]["code"] == refused.code == "balance_held"
+
+
+async def test_a_bound_that_would_be_shrunk_is_told_shrunk() -> None:
+    """Where bounds are cut to the money, an estimate has the bound that the call then gets."""
+    async with open_world(picousd=400_000, short_balance="shrink") as world:
+        found = await estimate(world, max_tokens=...)
+        answer = await world.chat(max_tokens=...)
+
+    assert found["accepted"]
+    assert found["changes"] == answer.headers["x-tallygate-changes"]
+    assert found["changes"].startswith(f"max_tokens={found['hold']['completion_tokens_max']}, ")
+    assert found["hold"]["completion_tokens_max"] < 4096
+
+
+async def test_the_likely_price_is_that_of_the_likely_tokens() -> None:
+    """The likely price is that of the counted prompt and of the stated answer, or of its bound where that is lower."""
+    async with open_world() as world:
+        found = await estimate(world, messages=[{"role": "user", "content": LONG}], max_tokens=1000, n=2)
+        short = await estimate(world, max_tokens=5)
+
+    likely = found["likely"]
+    assert (likely["completion_tokens"], short["likely"]["completion_tokens"]) == (512, 5)
+    assert len(LONG) / 3 < likely["prompt_tokens"] < len(LONG) / 2
+    assert likely["prompt_counted_by"] == "3.000 bytes per token"
+    price = cost(likely["prompt_tokens"], 512)
+    assert likely["base_cost_usd"] == format_usd(price.base)
+    assert likely["platform_fee_usd"] == format_usd(price.fee)
+    assert likely["total_cost_usd"] == format_usd(price.total)
+    assert Decimal(likely["total_cost_usd"]) < Decimal(found["hold"]["usd"])
+
+
+async def test_a_model_that_cannot_be_reached_is_told() -> None:
+    """While no place for a model can be used, an estimate is the call's own 503."""
+    async with open_world() as world:
+        for place, _ in world.gateway.upstreams.targets(MODEL):
+            place.report(out_for_s=float("inf"))
+        found, refused = await estimate(world), await world.chat()
+
+    assert found["refusal"] == {"status": 503, "error": refused.json()["error"]}
+    assert (found["model"], found["upstreams"]) == (MODEL, None)
+
+
+async def test_what_stands_before_the_body_is_refused() -> None:
+    """A bad key, another media type and a body too large get the call's own status, not an estimate."""
+    async with open_world() as world:
+        seen = [
+            (await ask(world, chat_body(), authorization="Bearer tg-no")).status,
+            (await ask(world, chat_body(), **{"content-type": "text/plain"})).status,
+            (await ask(world, b" " * (10 * 2**20 + 1))).status,
+        ]
+
+    assert seen == [401, 415, 413]
