@@ -208,6 +208,8 @@ async def test_what_callers_write_is_found_nowhere(tmp_path: Path) -> None:
     assert {200, 400, 401, 404, 415, 422, 502, 503} <= set(choir.statuses)
     assert len(list(canaries.forms())) > 500
     assert len(inferences) > 10
-    assert b"tallygate_requests_total{" in seen["metrics"]
-    assert MODEL.encode() in seen["metrics"]
+    for figure in (f'tallygate_endings_total{{ending="settle",model="{MODEL}"}}', "tallygate_commit_seconds_count"):
+        assert int(float(seen["metrics"].decode().partition(f"\n{figure} ")[2].partition("\n")[0])) > 5, figure
+    assert b"\ntallygate_checkpoint_age_seconds " in seen["metrics"]
+    assert b"\nprocess_open_fds " in seen["metrics"]
     assert any(name.endswith("-wal while it runs") for name in running)
