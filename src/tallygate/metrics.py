@@ -170,6 +170,7 @@ class _Booked:
         self._endings: Tallies[Labels] = Tallies()
         self._estimated: Tallies[Labels] = Tallies()
         self._overrun: Tallies[Labels] = Tallies()
+        self._crash_loss: Tallies[Labels] = Tallies()
         self._attempts: Tallies[Labels] = Tallies()
         self._billed: Tallies[Labels] = Tallies()
         self._unpaid: Tallies[Labels] = Tallies()
@@ -182,13 +183,13 @@ class _Booked:
             self._attempts[(entry.upstream or "",)] += 1
         elif kind in e.ENDINGS:
             self._endings[model, kind] += 1
-            if kind == e.SETTLE:
-                self._tokens[model, "prompt"] += entry.prompt_tokens or 0
-                self._tokens[model, "completion"] += entry.completion_tokens or 0
+            self._tokens[model, "prompt"] += entry.prompt_tokens or 0
+            self._tokens[model, "completion"] += entry.completion_tokens or 0
             if entry.flags & _ESTIMATED:
                 self._estimated[(model,)] += 1
             if entry.overrun_list_picousd:
-                self._overrun[(model,)] += entry.overrun_list_picousd
+                lost = self._crash_loss if kind == e.EXPIRE else self._overrun
+                lost[(model,)] += entry.overrun_list_picousd
         usd = ngonka = 0
         for book, name, amount in entry.postings:
             if book == e.USD:
@@ -215,6 +216,7 @@ class _Booked:
         """Return the figures."""
         yield _counter("settled_usd", "Charged.", _dollars(self._settled), "model", "kind")
         yield _counter("overrun_usd", "Reported beyond holds, at list price.", _dollars(self._overrun), "model")
+        yield _counter("crash_loss_usd", "Lost with holds that no call owned.", _dollars(self._crash_loss), "model")
         yield _counter("deposited_usd", "Deposits.", _dollars(self._deposited))
         yield _counter("tokens", "Tokens that were charged for.", self._tokens, "model", "kind")
         yield _counter("endings", "Holds that have ended.", self._endings, "model", "ending")

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.records import Written
+from tallygate.core.ledger.records import HoldRequest, Sending, Written
 from tests.relay.wiring import ADMIN_KEY, METRICS_KEY
 from tests.relay.world import MODEL, charged, open_world, until
 
@@ -166,6 +166,20 @@ async def test_overrun_and_loss_are_counted() -> None:
     assert figure(found, "unpaid_ngonka_total") == unpaid > 0
     assert round(figure(found, "overrun_usd_total", model=MODEL) * 10**12) == overrun
     assert figure(found, "endings_total", model=MODEL, ending="void") == 1
+
+
+async def test_a_hold_without_an_owner_is_counted() -> None:
+    """An expiry counts what is charged for it, with its tokens, and what is lost, which is no overrun."""
+    async with open_world() as world:
+        request = HoldRequest("chatcmpl-1", world.account.id, None, MODEL, 90, 10, Sending(0, 0, "signed", None))
+        await world.ledger.hold(request)
+        await world.ledger.expire_orphans(world.gateway.upstreams.rate, charge_prompt=True)
+        found, (expiry,) = await figures(world), world.entries(e.EXPIRE)
+
+    assert figure(found, "endings_total", model=MODEL, ending="expire") == 1
+    assert figure(found, "tokens_total", model=MODEL, kind="prompt") == expiry.prompt_tokens == 30
+    assert figure(found, "crash_loss_usd_total", model=MODEL) * 10**12 == expiry.overrun_list_picousd
+    assert figure(found, "overrun_usd_total", model=MODEL) == 0
 
 
 async def test_the_figures_ask_for_a_key() -> None:
