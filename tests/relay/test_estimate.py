@@ -10,8 +10,11 @@ import pytest
 from tallygate.core.ledger import entry as e
 from tallygate.core.money import format_usd
 from tests.relay.world import MODEL, chat_body, cost, open_world, until
+from tests.test_tokenizerfile import write_tokenizer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.relay.caller import Answer
     from tests.relay.world import World
 
@@ -148,6 +151,18 @@ async def test_the_likely_price_is_that_of_the_likely_tokens() -> None:
     assert likely["platform_fee_usd"] == format_usd(price.fee)
     assert likely["total_cost_usd"] == format_usd(price.total)
     assert Decimal(likely["total_cost_usd"]) < Decimal(found["hold"]["usd"])
+
+
+async def test_a_tokenizer_counts_what_is_not_long(tmp_path: Path) -> None:
+    """With the model's tokenizer a prompt is counted by it, unless it is so long that all others would have to wait."""
+    path = tmp_path / "tokenizer.json"
+    write_tokenizer(path)
+    async with open_world(tokenizer_file=path) as world:
+        found = (await estimate(world))["likely"]
+        long = (await estimate(world, messages=[{"role": "user", "content": "x" * 2**14}]))["likely"]
+
+    assert (found["prompt_tokens"], found["prompt_counted_by"]) == (len("What is a ledger?") + 5, "tokenizer")
+    assert long["prompt_counted_by"] == "3.000 bytes per token"
 
 
 async def test_a_model_that_cannot_be_reached_is_told() -> None:
