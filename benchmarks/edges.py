@@ -34,6 +34,7 @@ from tallygate.core.errors import Refusal
 from tallygate.core.idempotency import Digests
 from tallygate.core.keys import key_digest, mask, mint_api_key
 from tallygate.core.pricing import Price, Sheet, UpstreamRate
+from tallygate.core.tags import Tags
 from tallygate.entropy import EntropyPool
 from tallygate.network.bearer import BearerUpstream
 from tallygate.network.client import HttpClient, Timeouts
@@ -135,6 +136,7 @@ async def main() -> None:
         mint_id=lambda: ids.inference_id(time.time_ns() // 1_000_000, entropy(10)),
         time_s=lambda: int(time.time()),
         render_error=problems.error,
+        tags=Tags(pepper),
     )
     public = PublicApi(
         callers=Callers(ledger, pepper),

@@ -39,6 +39,7 @@ from tallygate.core.idempotency import Digests
 from tallygate.core.ledger.reconciliation import Attempts
 from tallygate.core.pricing import reconciled
 from tallygate.core.signing import RequestTimestamps
+from tallygate.core.tags import Tags
 from tallygate.entropy import EntropyPool
 from tallygate.metrics import Metrics, Watched
 from tallygate.network.bearer import BearerUpstream
@@ -195,6 +196,7 @@ def build(
         mint_id=lambda: ids.inference_id(machine.now_ns() // 1_000_000, entropy(10)),
         time_s=lambda: machine.now_ns() // 10**9,
         render_error=problems.error,
+        tags=Tags(pepper),
         temperature=settings.server.default_temperature,
         keep_alive_s=settings.server.keep_alive_s,
         calls_max=settings.server.calls_max,

@@ -121,6 +121,7 @@ class Life:
             self._dispatch.sending,
             shrink=self._shrink,
             claim=call.claim,
+            tag=self._relay.tags.of_call(call.key.account, call.chat.members),
         )
         try:
             self._hold = hold = await self._relay.ledger.hold(request)

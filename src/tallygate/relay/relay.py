@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tallygate.core.access import ApiKey
     from tallygate.core.counting import Tokenizer
     from tallygate.core.idempotency import Claim
+    from tallygate.core.tags import Tags
     from tallygate.meter import Meter
     from tallygate.ports import Ledger, Upstreams
     from tallygate.relay.reply import Sink
@@ -33,6 +34,7 @@ class Relay:
         mint_id: Returns a new inference id.
         time_s: Wall clock in seconds, for `created`.
         render_error: Renders a refusal as the JSON of an `error` member.
+        tags: Makes references of what calls are attributed to.
         temperature: Sent when the caller names none; None sends none.
         keep_alive_s: After so long without a byte, a streaming caller gets a comment.
         calls_max: How many calls may be under way at a time.
@@ -53,6 +55,7 @@ class Relay:
         mint_id: Callable[[], str],
         time_s: Callable[[], int],
         render_error: Callable[[Refusal], bytes],
+        tags: Tags,
         temperature: float | None = 0.7,
         keep_alive_s: float = 15.0,
         calls_max: int = 5000,
@@ -66,6 +69,7 @@ class Relay:
         self.mint_id = mint_id
         self.time_s = time_s
         self.render_error = render_error
+        self.tags = tags
         self.temperature = temperature
         self.keep_alive_s = keep_alive_s
         self.left_drain_s = left_drain_s

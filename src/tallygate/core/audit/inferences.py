@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tallygate.core.audit.figures import PROMPT_CHARGED, VOIDED
 from tallygate.core.audit.problems import P1, P3, P4, P6, P7, Tell
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from tallygate.core.audit.figures import Figures
     from tallygate.core.ledger.entry import Entry
 from tallygate.core.audit.rules import Moves
+
+TAG_BYTES: Final = 16
+"""As the books are written; the proof takes no such word from who writes them."""
 
 _OVERRUN = int(Flag.OVERRUN)
 _CHARGED_AFTER_CRASH = int(Flag.CHARGED_AFTER_CRASH)
@@ -127,6 +130,8 @@ class Inferences:
         most = list_price(listed, entry)
         held = moves.get(HELD, 0)
         self.open_hold(entry, entry_bytes, held, listed, most)
+        if entry.tag is not None and len(entry.tag) != TAG_BYTES:
+            tell(P4, f"has a tag of {len(entry.tag)} bytes")
         if most is None:
             tell(P6, "names no price on a known sheet")
         elif held != most[0] + most[1]:
@@ -168,6 +173,8 @@ class Inferences:
             tell(P1, "charges more than its hold")
         if entry.key_id != began.key_id or entry.model != began.model or entry.sheet_version != began.sheet_version:
             tell(P4, "names another key, model or sheet than its hold")
+        if entry.tag != began.tag:
+            tell(P4, "has another tag than its hold")
         _check_sendings(entry, hold, tell)
         listed = list_price(hold.listed, entry)
         if entry.kind == e.SETTLE or entry.flags & _CHARGED_AFTER_CRASH:

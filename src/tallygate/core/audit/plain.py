@@ -15,7 +15,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from tallygate.core.audit.inferences import list_price
+from tallygate.core.audit.inferences import TAG_BYTES, list_price
 from tallygate.core.audit.rules import AVAILABLE, BASE, FEE, HELD, PAID, PAYABLE
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Flag
@@ -84,6 +84,7 @@ class Plain:
             or entry.held_after != held_now
             or entry.postings != ((e.USD, available_account, -held), (e.USD, held_account, held))
             or entry.reference is not None
+            or (entry.tag is not None and len(entry.tag) != TAG_BYTES)
         ):
             return False
         balance.available, balance.held, balance.sequence = available, held_now, sequence
@@ -122,6 +123,7 @@ class Plain:
             or entry.key_id != began.key_id
             or entry.model != began.model
             or entry.sheet_version != began.sheet_version
+            or entry.tag != began.tag
             or entry.flags & _OVERRUN
             or entry.overrun_ngonka is not None
             or entry.overrun_list_picousd is not None

@@ -169,6 +169,7 @@ class Books:
             completion_tokens=completion_tokens_max,
             upstream=request.first.upstream,
             node=request.first.node,
+            tag=request.tag,
         )
         hold = Hold(
             written.id,
@@ -184,6 +185,7 @@ class Books:
             cost,
             {request.first: None},
             {request.first[:2]},
+            request.tag,
         )
         self.holds[request.inference] = hold
         return hold, written
@@ -337,6 +339,7 @@ class Books:
             overrun_ngonka=overrun[0],
             overrun_list_picousd=overrun[1],
             reason=reason,
+            tag=hold.tag,
         )
         del self.holds[hold.inference]
         return written

@@ -92,6 +92,7 @@ class HoldRequest(NamedTuple):
     Attributes:
         shrink: How far its bounds may be lowered; without, they stand.
         claim: The idempotency key that it claims, if any.
+        tag: What its caller attributes it to, as `core.tags` makes it.
     """
 
     inference: str
@@ -103,6 +104,7 @@ class HoldRequest(NamedTuple):
     first: Sending
     shrink: Shrink | None = None
     claim: Claim | None = None
+    tag: bytes | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -112,6 +114,7 @@ class Hold:
     Attributes:
         open_sendings: Those that have not ended, each with the id of the `attempt` that began it; None for the first.
         begun: Part and try of every sending ever begun.
+        tag: What its caller attributes it to.
     """
 
     id: bytes
@@ -127,6 +130,7 @@ class Hold:
     cost: Cost
     open_sendings: dict[Sending, bytes | None]
     begun: set[tuple[int, int]] = field(default_factory=set)
+    tag: bytes | None = None
 
 
 class Settlement(NamedTuple):

@@ -35,6 +35,7 @@ def restore_hold(books: Books, entries: Sequence[tuple[bytes, Entry]]) -> None:
         cost_of(price, sheet.fee_ppm, prompt_max, completion_max),
         {_sending(first): None},
         {_sending(first)[:2]},
+        first.tag,
     )
     for attempt_id, attempt in entries[1:]:
         if attempt.completion_tokens is None:

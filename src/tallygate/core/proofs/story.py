@@ -115,7 +115,7 @@ class Story:
         if ending.ends != self._hold_id:
             yield "ends another hold"
         if _bond(ending) != _bond(hold):
-            yield "names another account, key, model or sheet than its hold"
+            yield "names another account, key, model, sheet or tag than its hold"
         if _held(ending) != -_held(hold):
             yield "does not release just what its hold took"
         charge, listed, most = _charged(ending), self._price(ending), self._price(hold)
@@ -140,7 +140,7 @@ class Story:
 
 
 def _bond(entry: Entry) -> tuple[object, ...]:
-    return entry.account, entry.key_id, entry.model, entry.sheet_version
+    return entry.account, entry.key_id, entry.model, entry.sheet_version, entry.tag
 
 
 def _held(entry: Entry) -> int:
