@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tallygate.core.audit.report import Report
     from tallygate.core.errors import Refusal
     from tallygate.core.idempotency import Claim, Claimed
+    from tallygate.core.ledger.margin import MarginSums
+    from tallygate.core.ledger.past import CallPage, PastCall, Wanted
     from tallygate.core.ledger.reconciliation import Bill, Unreported
     from tallygate.core.ledger.records import (
         Account,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         SendingEnd,
         Settlement,
     )
+    from tallygate.core.ledger.rollup import CallSums, Page, Question
     from tallygate.core.ledger.statement import Line, Statement
     from tallygate.core.ledger.sums import Sums
     from tallygate.core.limits import Limits
@@ -246,6 +249,28 @@ class Proofs(Protocol):
 
     async def balance(self, account: str, sequence: int) -> BalanceProof | None:
         """Return the proof of an account's balance, after this entry of it; None before the account is durable."""
+
+
+class CallHistory(Protocol):
+    """What became of past calls, read from what is durable, beside the calls that go on.
+
+    What is asked of an account that is not there raises `UnknownAccountError`.
+    """
+
+    async def usage(self, account: str, question: Question) -> Page[CallSums]:
+        """Add up what an account's calls have used and cost; refuses a period that is too long for its order."""
+
+    async def margin(self, question: Question) -> Page[MarginSums]:
+        """Add up what all calls have brought in, and what the network has billed for them; refuses likewise."""
+
+    async def call(self, inference: str) -> PastCall | None:
+        """Return one inference, None if there is none of this id."""
+
+    async def calls(self, wanted: Wanted, limit: int, before: int | None = None) -> CallPage:
+        """Return the inferences that are looked for, newest first, from before a number that a page has named.
+
+        A page can be shorter than the limit, even empty, and yet name where to go on.
+        """
 
 
 class Answer(Protocol):

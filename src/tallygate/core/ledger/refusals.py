@@ -64,3 +64,12 @@ def statement_too_long(entries: int) -> Refusal:
     """Return why a statement is not answered in one piece."""
     message = f"This month has {entries} entries, too many for one answer; `tallygate statement` prints them."
     return Refusal(Code.INVALID_VALUE, message, param="month")
+
+
+def period_too_long(entries: int, entries_max: int) -> Refusal:
+    """Return why a period is not added up for one answer."""
+    message = (
+        f"This period has {entries} entries, and at most {entries_max} are added up for one answer in this order. "
+        "Ask for a shorter period, or put day first in `by`: then any period is answered, page by page."
+    )
+    return Refusal(Code.INVALID_VALUE, message, param="from")

@@ -35,12 +35,8 @@ _NUMBER_BITS: Final = 48
 """An account has fewer than 2^48 entries: at a thousand a second that is nine thousand years."""
 
 
-class History(Protocol):
-    """The entries of one account, by their numbers; raises `BooksDisagreeError` where one is missing."""
-
-    @property
-    def account(self) -> str:
-        """The account's id."""
+class Numbered(Protocol):
+    """Entries by their numbers, from 1 and without gap; raises `BooksDisagreeError` where one is missing."""
 
     @property
     def last(self) -> int:
@@ -48,6 +44,14 @@ class History(Protocol):
 
     def entry(self, number: int) -> bytes:
         """Return one entry."""
+
+
+class History(Numbered, Protocol):
+    """The entries of one account."""
+
+    @property
+    def account(self) -> str:
+        """The account's id."""
 
     def entries(self, period: Period) -> Iterator[tuple[int, bytes]]:
         """Return the entries of a period with their numbers, in their order."""
@@ -137,7 +141,7 @@ class BooksDisagreeError(InvariantBrokenError):
     """The entries of an account do not follow from one another, so no statement can be drawn up."""
 
 
-def find_cut(history: History, time_ns: int) -> int:
+def find_cut(history: Numbered, time_ns: int) -> int:
     """Return the number of the last entry before a moment; 0 when there is none.
 
     The places looked at are the same however many entries follow, so a month that is over is cut where it was cut
@@ -151,7 +155,7 @@ def find_cut(history: History, time_ns: int) -> int:
     return cut
 
 
-def find_period(history: History, start_ns: int, end_ns: int) -> Period:
+def find_period(history: Numbered, start_ns: int, end_ns: int) -> Period:
     """Return the entries from one moment until before another; a later moment is never cut earlier."""
     return Period(find_cut(history, start_ns), find_cut(history, end_ns))
 
@@ -194,7 +198,7 @@ def read_lines(history: History, period: Period) -> Iterator[Line]:
         available, held = available + free, held + aside
         if (entry.available_after, entry.held_after) != (available, held):
             raise BooksDisagreeError(f"entry {number} of the account does not follow from the one before it")
-        kind, cost = _classify(entry)
+        kind, cost = classify(entry)
         moved = free + aside
         if aside if kind in {e.DEPOSIT, e.CORRECTION} else moved != -cost.total:
             raise BooksDisagreeError(f"entry {number} of the account moves {moved}, which is not what a {kind} does")
@@ -209,7 +213,7 @@ def missing(number: int) -> BooksDisagreeError:
     return BooksDisagreeError(f"entry {number} of the account is missing")
 
 
-def _classify(entry: Entry) -> tuple[str, Cost]:
+def classify(entry: Entry) -> tuple[str, Cost]:
     """Return what an entry is on a statement, and what it charges."""
     if entry.kind not in e.ENDINGS:
         return entry.kind, FREE

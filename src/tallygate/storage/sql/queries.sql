@@ -189,3 +189,34 @@ SELECT position, bytes FROM entries WHERE position BETWEEN :first AND :last AND 
 
 -- name: identity
 SELECT writer, epoch, sequence, head FROM installation;
+
+-- name: entry_at
+SELECT bytes FROM entries WHERE position = ?;
+
+-- name: billing_of_span
+-- The entries of a span that can charge or bill something.
+SELECT bytes FROM entries
+WHERE position > ? AND position <= ? AND kind IN ('attempt', 'settle', 'void', 'expire') ORDER BY position;
+
+-- name: billing_of_account
+SELECT bytes FROM entries
+WHERE account = ? AND account_sequence > ? AND account_sequence <= ? AND kind IN ('settle', 'void', 'expire')
+ORDER BY account_sequence;
+
+-- name: last_holds_of_span
+SELECT position, bytes FROM entries
+WHERE position > ? AND position <= ? AND kind = 'hold' ORDER BY position DESC LIMIT ?;
+
+-- name: last_holds_of_account
+SELECT account_sequence, bytes FROM entries
+WHERE account = ? AND account_sequence > ? AND account_sequence <= ? AND kind = 'hold'
+ORDER BY account_sequence DESC LIMIT ?;
+
+-- name: open_holds_of_span
+SELECT e.position, e.bytes FROM open_holds AS h JOIN entries AS e ON e.inference = h.inference AND e.slot = 'hold'
+WHERE e.position > ? AND e.position <= ? ORDER BY e.position DESC;
+
+-- name: open_holds_of_account
+SELECT e.account_sequence, e.bytes
+FROM open_holds AS h JOIN entries AS e ON e.inference = h.inference AND e.slot = 'hold'
+WHERE e.account = ? AND e.account_sequence > ? AND e.account_sequence <= ? ORDER BY e.account_sequence DESC;

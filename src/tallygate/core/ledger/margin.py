@@ -1,0 +1,99 @@
+"""What the operator has earned: dollars charged beside the ngonka that the network has billed for them.
+
+Both books side by side, from the postings of the entries. Dollars become ngonka's equal only by a rate that somebody
+says: the books have none, for what the operator has paid for a GNK is not in them.
+
+A charge belongs to the upstream of the last sending of its inference, a bill to the one that made it. An expiry has one
+bill for all sendings to an upstream and one sum of what of them all nobody paid for: that is laid upon the bills in
+the order of their postings, as the audit does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tallygate.core.ledger import entry as e
+from tallygate.core.ledger.rollup import DAY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tallygate.core.ledger.entry import Entry
+    from tallygate.core.ledger.rollup import Key, Question
+
+NGONKA_PER_GNK: Final = 10**9
+
+MARGIN_DIMENSIONS: Final = ("model", "upstream")
+"""What bills and charges can be apart by, beside their day."""
+
+_PAYABLE: Final = ("upstream/", "/payable")
+
+
+@dataclass(slots=True)
+class MarginSums:
+    """What came in and what it took; dollars in pico-dollars.
+
+    Attributes:
+        calls: Inferences that ended.
+        base: Charged for the network's work.
+        fee: Charged on top of it.
+        paid: Billed by the network, in ngonka, where a charge stands against it.
+        unpaid: Billed, or perhaps billed, where none does: overrun, crashes, and sendings that failed.
+        overrun: Of the unpaid, what calls took beyond their holds.
+        crashed: Of the unpaid, what starts found without an owner.
+        overrun_list: What the overrun would have been charged.
+        crashed_list: What the calls that crashed could have been charged.
+    """
+
+    calls: int = 0
+    base: int = 0
+    fee: int = 0
+    paid: int = 0
+    unpaid: int = 0
+    overrun: int = 0
+    crashed: int = 0
+    overrun_list: int = 0
+    crashed_list: int = 0
+
+    def price(self, picousd_per_gnk: int) -> int:
+        """Return what all that was billed costs at a rate, in pico-dollars, rounded up once."""
+        return -(-(self.paid + self.unpaid) * picousd_per_gnk // NGONKA_PER_GNK)
+
+
+def add_margin(rows: dict[Key, MarginSums], question: Question, day: int, entry: Entry) -> None:
+    """Count what an entry charges and bills, in the rows to which it belongs."""
+    if question.only.get("model", entry.model or "") != (entry.model or ""):
+        return
+
+    def find_row(upstream: str) -> MarginSums | None:
+        if question.only.get("upstream", upstream) != upstream:
+            return None
+        shown: dict[str, int | str] = {DAY: day, "model": entry.model or "", "upstream": upstream}
+        return rows.setdefault(tuple(shown[name] for name in question.by), MarginSums())
+
+    for upstream, billed, unpaid in find_bills(entry):
+        if (row := find_row(upstream)) is not None:
+            row.paid += billed - unpaid
+            row.unpaid += unpaid
+    if entry.kind in e.ENDINGS and (row := find_row(entry.upstream or "")) is not None:
+        row.calls += 1
+        row.base += e.amount_of(entry, e.USD, e.INCOME_BASE)
+        row.fee += e.amount_of(entry, e.USD, e.INCOME_FEE)
+        if entry.kind == e.EXPIRE:
+            row.crashed += entry.overrun_ngonka or 0
+            row.crashed_list += entry.overrun_list_picousd or 0
+        else:
+            row.overrun += entry.overrun_ngonka or 0
+            row.overrun_list += entry.overrun_list_picousd or 0
+
+
+def find_bills(entry: Entry) -> Iterator[tuple[str, int, int]]:
+    """Return the upstreams that an entry says have billed, what, and how much of it nobody paid for, in ngonka."""
+    unpaid = e.amount_of(entry, e.NGONKA, e.COST_UNPAID)
+    begin, end = _PAYABLE
+    for book, name, amount in entry.postings:
+        if book == e.NGONKA and name.startswith(begin) and name.endswith(end):
+            lost = min(-amount, unpaid)
+            unpaid -= lost
+            yield name[len(begin) : -len(end)], -amount, lost
