@@ -21,6 +21,7 @@ from tallygate.api.pricing import PricingApi
 from tallygate.api.problems import PROBLEMS
 from tallygate.api.proofs import ProofApi
 from tallygate.api.public import PublicApi
+from tallygate.api.usage import UsageApi
 from tallygate.cli import program
 from tallygate.core import retry
 from tallygate.core.inference import TABLE
@@ -98,7 +99,7 @@ def errors() -> str:
 
 def public_routes() -> str:
     """The callers' routes."""
-    return _routes(PublicApi, ModelApi, EstimateApi, PricingApi, BalanceApi, ProofApi)
+    return _routes(PublicApi, ModelApi, EstimateApi, PricingApi, BalanceApi, UsageApi, ProofApi)
 
 
 def admin_routes() -> str:

@@ -31,6 +31,7 @@ from tallygate.api.problems import Problems
 from tallygate.api.proofs import ProofApi
 from tallygate.api.public import PublicApi
 from tallygate.api.server import HttpServer
+from tallygate.api.usage import UsageAnswers, UsageApi
 from tallygate.config import BearerAccess
 from tallygate.core import ids
 from tallygate.core.catalog import Catalog
@@ -52,6 +53,8 @@ from tallygate.relay import Relay
 from tallygate.relay.guard import KeyGuard
 from tallygate.relay.inquiry import reconcile
 from tallygate.storage.keeping.history import read_sendings
+from tallygate.storage.past.embedded import EmbeddedHistory
+from tallygate.storage.past.sqlite_past import SqlitePast
 from tallygate.tokenizerfile import FileTokenizer
 
 if TYPE_CHECKING:
@@ -164,6 +167,7 @@ def build_admin(
         keys=ledger,
         pepper=pepper,
         catalog=build_catalog(settings, upstreams),
+        history=EmbeddedHistory(SqlitePast(settings.store.path)),
         upstreams=upstreams,
         proofs=proofs,
         admin_key=None if settings.admin.key is None else settings.admin.key.reveal(),
@@ -188,7 +192,7 @@ def build(
     upstreams = UpstreamPool(
         [_build_upstream(upstream, timestamps, machine.monotonic_s) for upstream in settings.upstreams], machine.draw
     )
-    problems = Problems(settings.billing.insufficient_balance_status)
+    problems, tags = Problems(settings.billing.insufficient_balance_status), Tags(pepper)
     relay = Relay(
         ledger=ledger,
         upstreams=upstreams,
@@ -196,7 +200,7 @@ def build(
         mint_id=lambda: ids.inference_id(machine.now_ns() // 1_000_000, entropy(10)),
         time_s=lambda: machine.now_ns() // 10**9,
         render_error=problems.error,
-        tags=Tags(pepper),
+        tags=tags,
         temperature=settings.server.default_temperature,
         keep_alive_s=settings.server.keep_alive_s,
         calls_max=settings.server.calls_max,
@@ -206,6 +210,7 @@ def build(
     )
     catalog = build_catalog(settings, upstreams)
     callers, digests = Callers(ledger, pepper, settings.keys.prefix), Digests(pepper)
+    history = EmbeddedHistory(SqlitePast(settings.store.path))
     public = PublicApi(callers=callers, ledger=ledger, digests=digests, catalog=catalog, relay=relay)
     models = ModelApi(
         callers=callers, ledger=ledger, catalog=catalog, upstreams=upstreams, public=settings.server.public_models
@@ -217,7 +222,8 @@ def build(
 
     metrics.watch(Watched(ledger, upstreams, proofs, lambda: relay.under_way, machine.now_ns))
     figures = _build_figures(settings, metrics)
-    apis = (public, models, estimates, pricing, balance)
+    usage = UsageApi(callers=callers, answers=UsageAnswers(history, tags, machine.now_ns))
+    apis = (public, models, estimates, pricing, balance, usage)
     routes = [route for api in apis for route in api.routes()]
     if proofs is not None:
         routes += ProofApi(ledger=ledger, proofs=proofs, callers=callers).routes()

@@ -16,6 +16,8 @@ from tallygate.core.bounding import ModelCard
 from tallygate.core.catalog import Catalog
 from tallygate.storage.embedded import EmbeddedLedger
 from tallygate.storage.memory import MemoryDisk, MemoryJournal
+from tallygate.storage.past.embedded import EmbeddedHistory
+from tallygate.storage.past.memory_past import MemoryPast
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,14 +30,14 @@ class Operator:
     """Who knows the admin key."""
 
     def __init__(self) -> None:
-        self.ledger = EmbeddedLedger(
-            MemoryJournal(MemoryDisk(bytes(16))), now_ns=iter(range(10**6)).__next__, entropy=os.urandom
-        )
+        disk = MemoryDisk(bytes(16))
+        self.ledger = EmbeddedLedger(MemoryJournal(disk), now_ns=iter(range(10**6)).__next__, entropy=os.urandom)
         api = AdminApi(
             ledger=self.ledger,
             keys=self.ledger,
             pepper=bytes(32),
             catalog=Catalog([ModelCard("Known/Model", aliases=("known",))], lambda _: True),
+            history=EmbeddedHistory(MemoryPast(disk)),
             upstreams=None,
             admin_key=KEY,
             entropy=os.urandom,

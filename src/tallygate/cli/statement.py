@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 import click
 import msgspec
 
+from tallygate.api.spreadsheets import guard
 from tallygate.api.statements import describe_line, describe_statement, read_month
 from tallygate.cli.session import Command, Session
 from tallygate.cli.storefile import telling
@@ -42,9 +43,6 @@ COLUMNS: Final = (
 )
 _TEXTS: Final = frozenset({"account_name", "model", "reference", "actor", "reason", "api_key", "inference"})
 """Columns with words of people, or of names that people gave."""
-
-_RISKY: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "＝", "＋", "－", "＠")
-"""How a text begins that a spreadsheet may run (with the full-width forms), or that looks like a guarded one."""
 
 
 @click.command(cls=Command)
@@ -127,7 +125,7 @@ def _rows(content: dict[str, Any], lines: Iterable[dict[str, Any]]) -> Iterator[
 def _guard(name: str, value: Any) -> Any:
     if isinstance(value, list):
         return "; ".join(value)
-    return f"'{value}" if name in _TEXTS and isinstance(value, str) and value.startswith(_RISKY) else value
+    return guard(value) if name in _TEXTS and isinstance(value, str) else value
 
 
 def _summarise(content: dict[str, Any]) -> str:

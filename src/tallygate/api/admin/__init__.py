@@ -10,26 +10,29 @@ import hmac
 from typing import TYPE_CHECKING, Any, Final
 
 from tallygate.api.admin.accounts import AccountRoutes
+from tallygate.api.admin.inferences import InferenceRoutes
 from tallygate.api.admin.keys import KeyRoutes
 from tallygate.api.admin.network import NetworkRoutes
 from tallygate.api.admin.prices import PriceRoutes
 from tallygate.api.admin.proof import ProofRoutes
 from tallygate.api.http import read_bearer
+from tallygate.api.usage import UsageAnswers
 from tallygate.core.access import UnknownKeyError
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.idempotency import HEADER, Digests
 from tallygate.core.keys import KEY_PREFIX
 from tallygate.core.ledger.records import UnknownAccountError
+from tallygate.core.tags import Tags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tallygate.api.http import Handler, Request, Response, Route
     from tallygate.core.catalog import Catalog
-    from tallygate.ports import KeyStore, Ledger, Proofs, Upstreams
+    from tallygate.ports import CallHistory, KeyStore, Ledger, Proofs, Upstreams
     from tallygate.relay import Sink
 
-GROUPS: Final = (AccountRoutes, KeyRoutes, PriceRoutes, NetworkRoutes, ProofRoutes)
+GROUPS: Final = (AccountRoutes, KeyRoutes, PriceRoutes, NetworkRoutes, InferenceRoutes, ProofRoutes)
 """The routes under `/admin/v1`, in the order of the reference."""
 
 
@@ -41,6 +44,7 @@ class AdminApi:
         keys: The callers' keys.
         pepper: The secret under which keys are digested.
         catalog: The models, for their canonical ids.
+        history: What became of past calls.
         proofs: What signs checkpoints; None where nothing does.
         upstreams: The ways to the network; None where they are not opened (the command line beside no gateway).
         admin_key: What the operator shows; None answers nobody.
@@ -56,6 +60,7 @@ class AdminApi:
         keys: KeyStore,
         pepper: bytes,
         catalog: Catalog,
+        history: CallHistory,
         upstreams: Upstreams | None,
         admin_key: str | None,
         proofs: Proofs | None = None,
@@ -69,6 +74,7 @@ class AdminApi:
             KeyRoutes(ledger, keys, catalog, pepper, key_prefix, entropy, now_ns),
             PriceRoutes(ledger, catalog),
             NetworkRoutes(upstreams),
+            InferenceRoutes(history, UsageAnswers(history, Tags(pepper), now_ns), now_ns),
             ProofRoutes(ledger, proofs),
         )
 
