@@ -22,15 +22,18 @@ from tallygate.cli.demo import demo
 from tallygate.cli.devnet import devnet
 from tallygate.cli.dump import dump, load
 from tallygate.cli.exits import Exit, Failure
+from tallygate.cli.inferences import inferences
 from tallygate.cli.init import init
 from tallygate.cli.keys import keys
 from tallygate.cli.logs import configure_logs
+from tallygate.cli.margin import margin
 from tallygate.cli.prices import prices
 from tallygate.cli.receipt import receipt
 from tallygate.cli.reconcile import reconcile
 from tallygate.cli.serve import serve
 from tallygate.cli.session import Group, Session
 from tallygate.cli.statement import statement
+from tallygate.cli.usage import usage
 from tallygate.cli.verify import verify
 
 if TYPE_CHECKING:
@@ -56,6 +59,9 @@ for command in (
     correct,
     prices,
     keys,
+    usage,
+    inferences,
+    margin,
     statement,
     verify,
     receipt,
