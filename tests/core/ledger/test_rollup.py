@@ -11,17 +11,20 @@ from msgspec.structs import replace
 
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Entry, Flag, encode_entry
-from tallygate.core.ledger.margin import MarginSums, add_margin, find_bills
+from tallygate.core.ledger.margin import MarginSums, count_margin, find_bills
 from tallygate.core.ledger.rollup import (
+    CALL_DIMENSIONS,
     DAY_NS,
     CallSums,
     Days,
+    Finest,
     Key,
     Place,
     Question,
-    add_call,
+    count_call,
     cut_days,
     cut_page,
+    fold,
     group_days,
     sort_rows,
 )
@@ -102,8 +105,16 @@ def test_rows_are_all_calls_in_any_order(calls: list[Entry], by: tuple[str, ...]
     whole: dict[Key, CallSums] = {}
     rows: dict[Key, CallSums] = {}
     for call in calls:
-        add_call(whole, question._replace(by=()), DAY, call)
-        add_call(rows, question, DAY, call)
+        finest: dict[Finest, CallSums] = {}
+        count_call(finest, call)
+        fold(whole, question._replace(by=()), DAY, finest, CALL_DIMENSIONS)
+        fold(rows, question, DAY, finest, CALL_DIMENSIONS)
+    together: dict[Finest, CallSums] = {}
+    for call in calls:
+        count_call(together, call)
+    again: dict[Key, CallSums] = {}
+    fold(again, question, DAY, together, CALL_DIMENSIONS)
+    assert again == rows
     pages: dict[Key, CallSums] = {}
     place: Place | None = Place(DAY)
     while place is not None:
@@ -141,11 +152,11 @@ def test_an_expiry_lays_the_loss_upon_its_bills_in_order() -> None:
     entry = replace(ENTRY, kind=e.EXPIRE, upstream="b", postings=post(paid=5, unpaid=25, a=20, b=10))
 
     assert list(find_bills(entry)) == [("a", 20, 20), ("b", 10, 5)]
-    rows: dict[Key, MarginSums] = {}
-    add_margin(rows, Question(Days(DAY, DAY), ("upstream",), {}, 9), DAY, entry)
-    assert {key: (sums.paid, sums.unpaid, sums.calls) for key, sums in rows.items()} == {
-        ("a",): (0, 20, 0),
-        ("b",): (5, 5, 1),
+    finest: dict[Finest, MarginSums] = {}
+    count_margin(finest, entry)
+    assert {key: (sums.paid, sums.unpaid, sums.calls) for key, sums in finest.items()} == {
+        ("", "a"): (0, 20, 0),
+        ("", "b"): (5, 5, 1),
     }
 
 

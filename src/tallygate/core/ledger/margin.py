@@ -14,18 +14,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.rollup import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tallygate.core.ledger.entry import Entry
-    from tallygate.core.ledger.rollup import Key, Question
+    from tallygate.core.ledger.rollup import Finest
 
 NGONKA_PER_GNK: Final = 10**9
 
 MARGIN_DIMENSIONS: Final = ("model", "upstream")
-"""What bills and charges can be apart by, beside their day."""
+"""What bills and charges can be apart by, beside their day; `count_margin` has them in this order."""
 
 _PAYABLE: Final = ("upstream/", "/payable")
 
@@ -56,36 +55,44 @@ class MarginSums:
     overrun_list: int = 0
     crashed_list: int = 0
 
+    def add(self, other: MarginSums) -> None:
+        """Count all that others have counted."""
+        self.calls += other.calls
+        self.base += other.base
+        self.fee += other.fee
+        self.paid += other.paid
+        self.unpaid += other.unpaid
+        self.overrun += other.overrun
+        self.crashed += other.crashed
+        self.overrun_list += other.overrun_list
+        self.crashed_list += other.crashed_list
+
     def price(self, picousd_per_gnk: int) -> int:
         """Return what all that was billed costs at a rate, in pico-dollars, rounded up once."""
         return -(-(self.paid + self.unpaid) * picousd_per_gnk // NGONKA_PER_GNK)
 
 
-def add_margin(rows: dict[Key, MarginSums], question: Question, day: int, entry: Entry) -> None:
-    """Count what an entry charges and bills, in the rows to which it belongs."""
-    if question.only.get("model", entry.model or "") != (entry.model or ""):
-        return
+def count_margin(finest: dict[Finest, MarginSums], entry: Entry) -> None:
+    """Count what an entry charges and bills, by model and upstream."""
 
-    def find_row(upstream: str) -> MarginSums | None:
-        if question.only.get("upstream", upstream) != upstream:
-            return None
-        shown: dict[str, int | str] = {DAY: day, "model": entry.model or "", "upstream": upstream}
-        return rows.setdefault(tuple(shown[name] for name in question.by), MarginSums())
+    def find_sums(upstream: str) -> MarginSums:
+        return finest.setdefault((entry.model or "", upstream), MarginSums())
 
     for upstream, billed, unpaid in find_bills(entry):
-        if (row := find_row(upstream)) is not None:
-            row.paid += billed - unpaid
-            row.unpaid += unpaid
-    if entry.kind in e.ENDINGS and (row := find_row(entry.upstream or "")) is not None:
-        row.calls += 1
-        row.base += e.amount_of(entry, e.USD, e.INCOME_BASE)
-        row.fee += e.amount_of(entry, e.USD, e.INCOME_FEE)
+        sums = find_sums(upstream)
+        sums.paid += billed - unpaid
+        sums.unpaid += unpaid
+    if entry.kind in e.ENDINGS:
+        sums = find_sums(entry.upstream or "")
+        sums.calls += 1
+        sums.base += e.amount_of(entry, e.USD, e.INCOME_BASE)
+        sums.fee += e.amount_of(entry, e.USD, e.INCOME_FEE)
         if entry.kind == e.EXPIRE:
-            row.crashed += entry.overrun_ngonka or 0
-            row.crashed_list += entry.overrun_list_picousd or 0
+            sums.crashed += entry.overrun_ngonka or 0
+            sums.crashed_list += entry.overrun_list_picousd or 0
         else:
-            row.overrun += entry.overrun_ngonka or 0
-            row.overrun_list += entry.overrun_list_picousd or 0
+            sums.overrun += entry.overrun_ngonka or 0
+            sums.overrun_list += entry.overrun_list_picousd or 0
 
 
 def find_bills(entry: Entry) -> Iterator[tuple[str, int, int]]:

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.entry import decode_entry, entry_id
+from tallygate.core.ledger.entry import entry_id, read_entry
 from tallygate.core.ledger.margin import find_bills
 from tallygate.core.ledger.rollup import CALL_DIMENSIONS
 from tallygate.core.pricing import Cost
@@ -136,7 +136,7 @@ class CallPage(NamedTuple):
 
 def read_call(number: int, raws: Sequence[bytes]) -> PastCall:
     """Return the inference that has these entries, given in their order; the first is its hold."""
-    entries = [(entry_id(raw), decode_entry(raw)) for raw in raws]
+    entries = [(entry_id(raw), read_entry(raw)) for raw in raws]
     hold = entries[0][1]
     ending = entries[-1][1] if entries[-1][1].kind in e.ENDINGS else None
     sendings = {(hold.part, hold.try_): PastSending(hold, None)}

@@ -11,16 +11,29 @@ one page is bounded. Any other order of rows needs all of the period for its fir
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from tallygate.core.ledger.entry import Entry, Flag
 from tallygate.core.ledger.statement import CHARGE, VOIDED, Numbered, Period, classify, find_cut
 from tallygate.core.tags import TAG, USER, name_half
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-S = TypeVar("S")
+Finest = tuple[str, ...]
+"""What sums of a day are about that are apart in all dimensions."""
+
+
+class Sums(Protocol):
+    """Sums that can be added up further; none are zero."""
+
+    def __init__(self) -> None: ...
+
+    def add(self, other: Self) -> None:
+        """Count all that others have counted."""
+
+
+S = TypeVar("S", bound=Sums)
 
 DAY: Final = "day"
 DAY_NS: Final = 86_400 * 10**9
@@ -93,7 +106,18 @@ class CallSums:
     base: int = 0
     fee: int = 0
 
-    def add(self, entry: Entry) -> None:
+    def add(self, other: CallSums) -> None:
+        """Count all that others have counted."""
+        self.calls += other.calls
+        self.voided += other.voided
+        self.estimated += other.estimated
+        self.overrun += other.overrun
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+        self.base += other.base
+        self.fee += other.fee
+
+    def count(self, entry: Entry) -> None:
         """Count an inference by its ending."""
         kind, cost = classify(entry)
         if kind == VOIDED:
@@ -121,11 +145,36 @@ CALL_DIMENSIONS: Final[Mapping[str, Callable[[Entry], str]]] = {
 """What the calls of an account can be apart by, beside their day."""
 
 
-def add_call(rows: dict[Key, CallSums], question: Question, day: int, entry: Entry) -> None:
-    """Count an inference in its row by its ending, if it is asked for."""
-    if all(CALL_DIMENSIONS[name](entry) == value for name, value in question.only.items()):
-        key = tuple(day if name == DAY else CALL_DIMENSIONS[name](entry) for name in question.by)
-        rows.setdefault(key, CallSums()).add(entry)
+def count_call(finest: dict[Finest, CallSums], entry: Entry) -> None:
+    """Count an inference by its ending, apart from all that differ from it in anything."""
+    key = tuple(read(entry) for read in CALL_DIMENSIONS.values())
+    sums = finest.get(key)
+    if sums is None:
+        sums = finest[key] = CallSums()
+    sums.count(entry)
+
+
+def fold(
+    rows: dict[Key, S], question: Question, day: int, finest: Mapping[Finest, S], dimensions: Iterable[str]
+) -> None:
+    """Add what was counted on a day to the rows to which it belongs, as far as it is asked for.
+
+    Args:
+        rows: The rows.
+        question: What they are apart by, and what counts.
+        day: The day.
+        finest: What was counted, apart in all dimensions.
+        dimensions: What these are, in their order.
+    """
+    names = tuple(dimensions)
+    for key, sums in finest.items():
+        found: dict[str, int | str] = dict(zip(names, key, strict=True))
+        if all(found[name] == value for name, value in question.only.items()):
+            found[DAY] = day
+            place = tuple(found[name] for name in question.by)
+            if place not in rows:
+                rows[place] = type(sums)()
+            rows[place].add(sums)
 
 
 def cut_days(entries: Numbered, days: Days) -> Iterator[tuple[int, Period]]:

@@ -8,28 +8,34 @@ by where to go on.
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tallygate.core.ledger import refusals
-from tallygate.core.ledger.entry import decode_entry
-from tallygate.core.ledger.margin import MarginSums, add_margin
+from tallygate.core.ledger.entry import read_entry
+from tallygate.core.ledger.margin import MARGIN_DIMENSIONS, MarginSums, count_margin
 from tallygate.core.ledger.past import OPEN, CallPage, PastCall, Wanted, read_call
 from tallygate.core.ledger.rollup import (
+    CALL_DIMENSIONS,
     CallSums,
+    Finest,
     Key,
     Page,
     Question,
-    add_call,
+    S,
+    count_call,
     cut_days,
     cut_page,
+    fold,
     group_days,
     sort_rows,
 )
 from tallygate.core.ledger.statement import Period, find_cut
+from tallygate.storage.past.kept_days import KeptDays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tallygate.core.ledger.entry import Entry
     from tallygate.storage.past.shelf import Past, Shelf
@@ -41,7 +47,6 @@ ENTRIES_MAX: Final = 200_000
 HOLDS_MAX: Final = 10_000
 """How many inferences are looked at for one page of a list."""
 
-S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -67,15 +72,17 @@ class EmbeddedHistory:
         self._entries_max = entries_max
         self._holds_max = holds_max
         self._look_entries = look_entries
+        self._usage = KeptDays(count_call, CALL_DIMENSIONS)
+        self._margin = KeptDays(count_margin, MARGIN_DIMENSIONS)
         self._lock = asyncio.Lock()
 
     async def usage(self, account: str, question: Question) -> Page[CallSums]:
         """Add up what an account's calls have used and cost."""
-        return await self._add_up(account, question, add_call)
+        return await self._add_up(account, question, self._usage)
 
     async def margin(self, question: Question) -> Page[MarginSums]:
         """Add up what all calls have brought in, and what the network has billed for them."""
-        return await self._add_up(None, question, add_margin)
+        return await self._add_up(None, question, self._margin)
 
     async def call(self, inference: str) -> PastCall | None:
         """Return one inference, None if there is none of this id."""
@@ -97,9 +104,7 @@ class EmbeddedHistory:
             period = Period(period.after, last - 1)
         return CallPage(found, period.to + 1)
 
-    async def _add_up(
-        self, account: str | None, question: Question, add: Callable[[dict[Key, S], Question, int, Entry], None]
-    ) -> Page[S]:
+    async def _add_up(self, account: str | None, question: Question, kept: KeptDays[S]) -> Page[S]:
         days = question.days
         if question.is_daily and question.place is not None:
             days = days._replace(first=question.place.day)
@@ -109,17 +114,27 @@ class EmbeddedHistory:
         rows: list[tuple[Key, S]] = []
         done = 0
         for group in group_days(question, cuts):
-            if done and done + sum(_length(cut) for cut in group) > self._entries_max:
+            if done and done + sum(map(_length, group)) > self._entries_max:
                 return cut_page(question, rows, group[0][0])
             sums: dict[Key, S] = {}
             for day, period in group:
-                for part in _parts(period, self._look_entries):
-                    await self._look(account, partial(_add_part, sums, question, add, day, part))
+                fold(sums, question, day, await self._count(account, period, kept), kept.dimensions)
                 done += _length((day, period))
             rows += sort_rows(question, sums)
             if len(rows) > question.limit:
                 break
         return cut_page(question, rows, None)
+
+    async def _count(self, account: str | None, period: Period, kept: KeptDays[S]) -> Mapping[Finest, S]:
+        """Return what was counted in a period, in all dimensions: once for all, for entries never change."""
+        done, known = kept.begin(account, period)
+        if done == period.to:
+            return known
+        finest = {key: copy(sums) for key, sums in known.items()}  # others may be adding up what is kept
+        for part in _parts(Period(done, period.to), self._look_entries):
+            await self._look(account, partial(_count_part, finest, kept.count, part))
+        kept.keep(account, period, finest)
+        return finest
 
     async def _look(self, account: str | None, read: Callable[[Shelf], T]) -> T:
         """Read something in a thread, when nobody else does."""
@@ -148,16 +163,11 @@ def _parts(period: Period, size: int) -> Iterator[Period]:
         yield Period(after, min(after + size, period.to))
 
 
-def _add_part(
-    sums: dict[Key, S],
-    question: Question,
-    add: Callable[[dict[Key, S], Question, int, Entry], None],
-    day: int,
-    part: Period,
-    shelf: Shelf,
+def _count_part(
+    finest: dict[Finest, S], count: Callable[[dict[Finest, S], Entry], None], part: Period, shelf: Shelf
 ) -> None:
     for raw in shelf.billing(part):
-        add(sums, question, day, decode_entry(raw))
+        count(finest, read_entry(raw))
 
 
 def _find_bounds(wanted: Wanted, before: int | None, shelf: Shelf) -> Period:
@@ -188,7 +198,7 @@ def _list_open(wanted: Wanted, period: Period, limit: int, shelf: Shelf) -> Call
 
 
 def _read_wanted(wanted: Wanted, number: int, raw: bytes, shelf: Shelf) -> PastCall | None:
-    hold = decode_entry(raw)
+    hold = read_entry(raw)
     if not wanted.admits_hold(hold):
         return None
     call = read_call(number, shelf.inference(hold.inference or ""))
