@@ -253,6 +253,24 @@ async def test_open_inferences_are_found_at_once(machine: Machine) -> None:
     assert {call.state for call in first.calls} == {"open"}
 
 
+async def test_neighbours_are_all_listed(machine: Machine) -> None:
+    """Holds that stand side by side are each listed once, wherever a look or a page ends between them."""
+    ledger = await machine.start()
+    account = await fund(ledger)
+    for number in range(7):
+        await ledger.hold(request(f"i-{number}", account))
+    for look_entries, limit in ((1, 9), (2, 9), (3, 2), (9, 3)):
+        history, before = history_of(machine, look_entries=look_entries), None
+        names: list[str | None] = []
+        while True:
+            page = await history.calls(Wanted(key="key_1"), limit, before)
+            names += [call.hold.inference for call in page.calls]
+            if (before := page.next) is None:
+                break
+
+        assert names == [f"i-{number}" for number in reversed(range(7))]
+
+
 async def test_one_inference_is_told_whole(machine: Machine) -> None:
     """Its hold, every sending with what ended it, its ending, the charge and who bore the bills."""
     ledger = await machine.start()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tallygate.core.ledger.rollup import DAY_NS, CallSums, Days, Finest, Question
 from tallygate.core.ledger.statement import Period
+from tallygate.storage.journal import NotAStoreError
 from tallygate.storage.past.embedded import EmbeddedHistory
 from tallygate.storage.past.kept_days import KeptDays
 from tallygate.storage.past.memory_past import MemoryPast, MemoryShelf
@@ -20,9 +23,10 @@ QUESTION = Question(Days(DAY, DAY + 9), ("day", "model"), {}, 100)
 
 
 class Watched(MemoryPast):
-    """A past that notes which entries were counted."""
+    """A past that notes how many entries were counted, and that can fail beyond so many."""
 
     counted: int = 0
+    fails_at: int | None = None
 
     @contextlib.contextmanager
     def look(self, account: str | None) -> Iterator[MemoryShelf]:
@@ -40,7 +44,10 @@ class WatchedShelf(MemoryShelf):
 
     def billing(self, period: Period) -> Iterator[bytes]:
         """Note how many are asked for."""
-        self._past.counted += period.to - period.after
+        past = self._past
+        past.counted += period.to - period.after
+        if past.fails_at is not None and past.counted >= past.fails_at:
+            raise NotAStoreError("the file cannot be read")
         return super().billing(period)
 
 
@@ -71,20 +78,23 @@ async def test_a_day_is_counted_once_and_what_comes_later_is_added() -> None:
     await machine.stop()
 
 
-async def test_what_a_page_has_given_out_does_not_change() -> None:
-    """Sums of an earlier answer stay as they were told, whatever is added later."""
+async def test_a_count_that_breaks_off_leaves_what_was_kept() -> None:
+    """Where the store cannot be read midway through what is new, the next answer is as if nobody had tried."""
     machine, traffic = Machine(MemoryStore()), Traffic()
     ledger = await traffic.run(machine)
     assert isinstance(machine.store, MemoryStore)
-    history = EmbeddedHistory(MemoryPast(machine.store.disk))
-    whole = QUESTION._replace(by=())
-    ((_, told),) = (await history.margin(whole)).rows
-    calls = told.calls
-    account = ledger.account(traffic.accounts[0])
-    await ledger.settle(await ledger.hold(request("chatcmpl-late", account)), end(FIRST), usage())
-    ((_, later),) = (await history.margin(whole)).rows
+    past, account = Watched(machine.store.disk), ledger.account(traffic.accounts[0])
+    history = EmbeddedHistory(past, look_entries=2)
+    await ledger.settle(await ledger.hold(request("chatcmpl-late-1", account)), end(FIRST), usage())
+    await history.usage(account.id, QUESTION)
+    for number in range(2, 5):
+        await ledger.settle(await ledger.hold(request(f"chatcmpl-late-{number}", account)), end(FIRST), usage())
+    past.fails_at = past.counted + 3
+    with pytest.raises(NotAStoreError):
+        await history.usage(account.id, QUESTION)
+    past.fails_at = None
 
-    assert (told.calls, later.calls) == (calls, calls + 1)
+    assert await history.usage(account.id, QUESTION) == await EmbeddedHistory(past).usage(account.id, QUESTION)
     await machine.stop()
 
 
