@@ -63,15 +63,15 @@ def describe_whole(call: PastCall) -> dict[str, Any]:
             {"upstream": upstream, "billed_ngonka": billed, "paid_ngonka": billed - unpaid, "unpaid_ngonka": unpaid}
             for upstream, (billed, unpaid) in call.bills.items()
         ],
-        "attempts": [_describe_sending(sending) for sending in call.sendings],
+        "attempts": [_describe_sending(call, sending) for sending in call.sendings],
         "entries": [_describe_entry(this_id, entry) for this_id, entry in call.entries],
     }
 
 
-def _describe_sending(sending: PastSending) -> dict[str, Any]:
+def _describe_sending(call: PastCall, sending: PastSending) -> dict[str, Any]:
     began, ended = sending
-    # An expiry has one bill for all sendings to an upstream, so there is none of each.
-    own = ended is not None and ended.kind != e.EXPIRE
+    # An expiry has one bill for all sendings to an upstream, so nobody can tell that of each, nor its tokens.
+    tokens = call.tokens_of(sending)
     return {
         "part": began.part,
         "try": began.try_,
@@ -80,9 +80,9 @@ def _describe_sending(sending: PastSending) -> dict[str, Any]:
         "reference": None if ended is None else ended.upstream_reference,
         "began": iso_time(began.time_ns),
         "ended": None if ended is None else iso_time(ended.time_ns),
-        "prompt_tokens": ended.prompt_tokens if ended is not None and own else None,
-        "completion_tokens": ended.completion_tokens if ended is not None and own else None,
-        "billed_ngonka": sum(billed for _, billed, _ in find_bills(ended)) if ended is not None and own else None,
+        "prompt_tokens": None if tokens is None else tokens[0],
+        "completion_tokens": None if tokens is None else tokens[1],
+        "billed_ngonka": None if tokens is None or ended is None else sum(bill for _, bill, _ in find_bills(ended)),
     }
 
 

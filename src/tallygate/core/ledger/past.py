@@ -86,6 +86,24 @@ class PastCall(NamedTuple):
                 unpaid[upstream] += lost
         return {upstream: (amount, unpaid[upstream]) for upstream, amount in billed.items()}
 
+    def tokens_of(self, sending: PastSending) -> tuple[int, int] | None:
+        """Return the prompt and completion tokens of one sending; None where nobody can tell.
+
+        A charge has the tokens of all parts together, so those of its own part are what the last tries of the others
+        leave of them.
+        """
+        ended = sending.ended
+        if ended is None or ended.kind == e.EXPIRE:
+            return None
+        prompt, completion = ended.prompt_tokens or 0, ended.completion_tokens or 0
+        if ended.kind == e.SETTLE:
+            last_tries = {other.began.part: other.ended for other in self.sendings if other.ended is not ended}
+            for part, other in last_tries.items():
+                if other is not None and part != ended.part:
+                    prompt -= other.prompt_tokens or 0
+                    completion -= other.completion_tokens or 0
+        return prompt, completion
+
 
 class Wanted(NamedTuple):
     """Which inferences are looked for; None takes all.
