@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from tallygate.api.models import ModelApi
+from tallygate.core.access import KeyTerms
 from tests.api.shop import open_shop
 
 if TYPE_CHECKING:
@@ -100,8 +101,9 @@ async def test_the_list_asks_for_a_key_unless_it_is_public() -> None:
 async def test_a_key_is_shown_what_it_may_use() -> None:
     """A key that may ask for some models finds only those, in the list and one by one."""
     async with open_shop() as shop:
-        for digest, key in list(shop.ledger._live_keys.items()):
-            shop.ledger._live_keys[digest] = key._replace(models=frozenset({"house/small"}))
+        keys = shop.ledger.keys()
+        for key in keys:
+            await shop.ledger.change_key(key.id, key.name, KeyTerms(models=frozenset({"house/small"})), "operator")
         _, listed, _ = await shop.ask(routes(shop), "GET", "/v1/models", shop.secret)
         kept = [
             (await shop.ask(routes(shop), "GET", f"/v1/models/{name}", shop.secret))[0]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tallygate.core.access import KeyTerms
 from tallygate.core.ledger import entry as e
 from tallygate.core.money import format_usd
 from tests.relay.world import MODEL, chat_body, cost, open_world, until
@@ -186,3 +187,17 @@ async def test_what_stands_before_the_body_is_refused() -> None:
         ]
 
     assert seen == [401, 415, 413]
+
+
+async def test_a_key_that_may_not_use_the_model_is_told() -> None:
+    """A model that the key may not ask for is refused in the estimate as the call would be."""
+    async with open_world() as world:
+        keys = world.ledger.keys()
+        for key in keys:
+            await world.ledger.change_key(key.id, key.name, KeyTerms(models=frozenset({"another"})), "operator")
+        found = await estimate(world)
+        answer = await world.chat()
+
+    assert not found["accepted"]
+    assert (found["refusal"]["status"], found["refusal"]["error"]["code"]) == (403, "model_not_allowed")
+    assert answer.status == 403

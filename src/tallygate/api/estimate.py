@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tallygate.api.callers import Callers
     from tallygate.api.http import Request
     from tallygate.api.problems import Problems
+    from tallygate.core.access import ApiKey
     from tallygate.core.catalog import Catalog
-    from tallygate.ports import ApiKey
     from tallygate.relay import Relay, Sink
     from tallygate.relay.estimate import Estimate
 

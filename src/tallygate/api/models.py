@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from tallygate.api.callers import Callers
     from tallygate.api.http import Request
+    from tallygate.core.access import ApiKey
     from tallygate.core.bounding import ModelCard
     from tallygate.core.catalog import Catalog
     from tallygate.core.pricing import Sheet
-    from tallygate.ports import ApiKey, Ledger, Upstreams
+    from tallygate.ports import Ledger, Upstreams
     from tallygate.relay import Sink
 
 

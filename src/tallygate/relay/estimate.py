@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tallygate.core.access import check_model
 from tallygate.core.bounding import Outgoing
 from tallygate.core.counting import TOKENIZER
 from tallygate.core.errors import Code, Refusal
@@ -16,10 +17,10 @@ from tallygate.core.pricing import cost_of
 from tallygate.core.usage import Tally
 
 if TYPE_CHECKING:
+    from tallygate.core.access import ApiKey
     from tallygate.core.bounding import ModelCard
     from tallygate.core.openai import ChatRequest
     from tallygate.core.pricing import Cost
-    from tallygate.ports import ApiKey
     from tallygate.relay.relay import Relay
 
 COMPLETION_TOKENS_LIKELY: Final = 256
@@ -65,8 +66,9 @@ def estimate(relay: Relay, key: ApiKey, chat: ChatRequest, card: ModelCard) -> E
     """Return what a checked request would come to.
 
     Raises:
-        Refusal: It could not be sent anywhere now, or the model cannot do what it asks.
+        Refusal: The key may not use the model, it could not be sent anywhere now, or the model cannot do what it asks.
     """
+    check_model(key, card.id)
     places = relay.upstreams.look(card.id)
     if not places:
         raise Refusal(Code.NETWORK_UNAVAILABLE, NO_PLACE, retry_after_s=5)
