@@ -147,20 +147,11 @@ class Life:
                 await self._end_after_defect()
 
     def cut(self, why: Refusal | None = None) -> None:
-        """Break the call off, though its caller is still there: the gateway stops, or its key may not call any more.
-
-        A call whose caller has left is drained all the same when its key ends: nobody is served by it, and its bill
-        is known only at its end.
-        """
+        """Break the call off, though its caller is still there: the gateway stops, or its key may not call any more."""
         if why is not None and (self._cut or self._draining):
-            return
+            return  # drained is read on for its bill, whoever's it is: nobody is served by it
         self._cut, self._why = True, why
         self.watch.leave()
-
-    @property
-    def key(self) -> ApiKey:
-        """Whose call it is, as that key was when it came."""
-        return self._call.key
 
     @property
     def inference(self) -> str:

@@ -79,7 +79,7 @@ class Relay:
         self._calls_max = calls_max
         self._tokenizers = tokenizers or {}
         self._counters: dict[str, TokenCounter] = {}
-        self._under_way: dict[Life, None] = {}  # in the order of their arrival
+        self._under_way: dict[Life, ApiKey] = {}  # in the order of their arrival, each with its key as it was then
         self._quiet: asyncio.Future[None] | None = None
 
     @property
@@ -103,7 +103,7 @@ class Relay:
         if call.claim is not None and await self._replay(call.claim, sink):
             return
         life = Life(self, call, sink)
-        self._under_way[life] = None
+        self._under_way[life] = call.key
         try:
             await life.live()
         finally:
@@ -154,6 +154,6 @@ class Relay:
 
     def cut_calls(self, judge: Callable[[ApiKey], Refusal | None]) -> None:
         """Break off the calls under way whose key may not call any more, for the reason that `judge` gives."""
-        for life in tuple(self._under_way):
-            if (why := judge(life.key)) is not None:
+        for life, key in tuple(self._under_way.items()):
+            if (why := judge(key)) is not None:
                 life.cut(why)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from tallygate.api.http import Handler, Request, Response, Route
     from tallygate.core.catalog import Catalog
-    from tallygate.ports import CallHistory, KeyStore, Ledger, Proofs, Upstreams
+    from tallygate.keystore import KeyStore
+    from tallygate.ports import CallHistory, Ledger, Proofs, Upstreams
     from tallygate.relay import Sink
 
 GROUPS: Final = (AccountRoutes, KeyRoutes, PriceRoutes, NetworkRoutes, InferenceRoutes, ProofRoutes)

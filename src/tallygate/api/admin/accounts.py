@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from tallygate.api.http import Request
     from tallygate.core.idempotency import Claim, Digests
-    from tallygate.ports import KeyStore, Ledger
+    from tallygate.keystore import KeyStore
+    from tallygate.ports import Ledger
     from tallygate.relay import Sink
 
 ACTOR = "operator"

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tallygate.api.http import Request
     from tallygate.core.access import ApiKey
     from tallygate.core.catalog import Catalog
-    from tallygate.ports import KeyStore, Ledger
+    from tallygate.keystore import KeyStore
+    from tallygate.ports import Ledger
     from tallygate.relay import Sink
 
 GRACE_S_MAX: Final = 30 * 86_400
