@@ -13,6 +13,7 @@ from tallygate.core.bounding import TOKENS_PER_MESSAGE, ModelCard, Outgoing, cou
 from tallygate.core.ledger.records import Shrink
 from tallygate.core.openai import ChatRequest, parse_chat_request
 
+TOOL = '"tools":[{"type":"function","function":{"name":"f"}}]'
 CARD = ModelCard("our/id", output_tokens_max=4096, output_tokens_default=1000, template_tokens=64, tools_tokens=512)
 ASKED = '"model":"m","messages":[{"role":"user","content":"x"}]'
 
@@ -79,7 +80,7 @@ def test_prompt_bound(texts: list[str]) -> None:
     [
         ([], CARD.template_tokens + TOKENS_PER_MESSAGE),
         (['"tools":[]'], CARD.template_tokens + TOKENS_PER_MESSAGE),
-        (['"tools":[{}]'], CARD.template_tokens + CARD.tools_tokens + TOKENS_PER_MESSAGE),
+        ([TOOL], CARD.template_tokens + CARD.tools_tokens + TOKENS_PER_MESSAGE),
     ],
 )
 def test_template_constants(members: list[str], more: int) -> None:
@@ -113,7 +114,7 @@ def test_tokens_max(asked: int | None, floor: int, expected: int) -> None:
 
 
 RAWS = st.sampled_from(
-    ['"seed":1E2', '"user":"\\u00e9 é"', '"temperature": 1.50', '"tools":[{"type":"function"}]', '"stop":[ "a" ]']
+    ['"seed":-7', '"user":"\\u00e9 é"', '"temperature": 1.50', TOOL, '"stop":[ "a" ]', '"logprobs" : true']
 )
 OWNED = st.sampled_from(
     ['"max_tokens":7', '"max_completion_tokens":7', '"n":3', '"stream":true', '"n":1', '"extra_body":{"top_p":0.5}']
@@ -166,7 +167,7 @@ def test_body_is_the_same_each_time() -> None:
 @given(st.dictionaries(st.text('aé\\"', min_size=1, max_size=6), st.integers(1, 9999), min_size=1, max_size=3))
 def test_bounds_hold_everywhere(places: dict[str, int]) -> None:
     """The bounds cover the body that any of the places would get, and every choice of its answer."""
-    request = parse('"n":2', '"tools":[{}]')
+    request = parse('"n":2', TOOL)
     out = Outgoing(request, CARD, 0.7)
     prompt, completion = out.bounds(places)
     bodies = {name: out.body(name, floor) for name, floor in places.items()}

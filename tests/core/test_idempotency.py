@@ -111,7 +111,7 @@ def test_streams_with_and_without_usage_differ() -> None:
 def test_any_values_have_one_meaning(values: dict[str, Any]) -> None:
     """Whatever numbers and names a value holds, in whatever order, it is understood and means the same."""
     values = {name: value for name, value in values.items() if not isinstance(value, int) or abs(value) < 10**300}
-    bodies = [{**BODY, "metadata": dict(items)} for items in (values.items(), reversed(values.items()))]
+    bodies = [{**BODY, "thinking": {"more": dict(items)}} for items in (values.items(), reversed(values.items()))]
 
     assert len({request_digest(json.dumps(body).encode()) for body in bodies}) == 1
 

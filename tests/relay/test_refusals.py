@@ -151,7 +151,7 @@ async def test_a_body_that_grows_too_large_is_refused() -> None:
         ({"messages": "hello"}, "invalid_value", "messages"),
         ({"messages": [{"role": "user"}]}, "invalid_value", "messages[0].content"),
         ({"min_tokens": 5}, "unsupported_parameter", "min_tokens"),
-        ({"logprobs": True}, "unsupported_parameter", "logprobs"),
+        ({"logprobs": 1}, "invalid_value", "logprobs"),
         ({"stream": "yes"}, "invalid_value", "stream"),
         ({"stream_options": {}}, "invalid_value", "stream_options"),
         ({"model": 5}, "invalid_value", "model"),

@@ -13,8 +13,8 @@ from msgspec import Raw
 
 from tallygate.core.jsontext import nameable
 from tallygate.core.ledger.entry import Flag
+from tallygate.core.logprobs import trim_logprobs
 from tallygate.core.money import format_usd
-from tallygate.core.usage import TOKENS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,8 @@ INTERNAL: Final = frozenset(
         "kv_transfer_params",
     }
 )
-"""What nodes add for one another's validation; it is no caller's business and large."""
+"""What nodes add for one another's validation; it is no caller's business and large. Logprobs come back trimmed where a
+caller asked for some."""
 
 _OWNED: Final = frozenset({"id", "object", "created", "model", "choices", "usage"})
 _HIDDEN_IN_CHOICE: Final = INTERNAL | {"usage"}
@@ -101,13 +102,14 @@ def read_report(members: Mapping[str, Raw], tally: Tally) -> None:
     tally.prompt_tokens = _length(members, "prompt_token_ids") or tally.prompt_tokens
 
 
-def clean_choice(choice: Members, text_key: str, tally: Tally) -> Members:
+def clean_choice(choice: Members, text_key: str, tally: Tally, logprobs: int | None = None) -> Members:
     """Return a choice without what is internal, and count its tokens.
 
     Args:
         choice: The choice's members.
         text_key: `message` of an answer, `delta` of a chunk.
         tally: What is counted.
+        logprobs: How many alternatives of each token the caller asked for; None if no logprobs.
     """
     told = _count_told(choice)
     if is_given(choice, text_key):
@@ -122,7 +124,10 @@ def clean_choice(choice: Members, text_key: str, tally: Tally) -> Members:
     tally.tokens += told or 0
     if _HIDDEN_IN_CHOICE.isdisjoint(choice):
         return choice
-    return {name: raw for name, raw in choice.items() if name not in _HIDDEN_IN_CHOICE}
+    cleaned = {name: raw for name, raw in choice.items() if name not in _HIDDEN_IN_CHOICE}
+    if logprobs is not None and "logprobs" in choice:
+        cleaned["logprobs"] = trim_logprobs(choice["logprobs"], logprobs)
+    return cleaned
 
 
 def other_members(members: Mapping[str, Raw]) -> Members:
@@ -133,15 +138,26 @@ def other_members(members: Mapping[str, Raw]) -> Members:
 class Completion:
     """An unstreamed answer, counted, cleaned, and ready for its usage.
 
+    Args:
+        body: What the upstream answered.
+        inference: Our id.
+        model: The model's canonical id.
+        created_s: When the answer began, in seconds.
+        tally: What is counted.
+        logprobs: How many alternatives of each token the caller asked for; None if no logprobs.
+
     Raises:
         UnusableAnswerError: The body is no chat answer, or says `error`.
     """
 
-    def __init__(self, body: bytes, inference: str, model: str, created_s: int, tally: Tally) -> None:
+    def __init__(
+        self, body: bytes, inference: str, model: str, created_s: int, tally: Tally, *, logprobs: int | None = None
+    ) -> None:
         try:
             check_utf8(body)
             members = decode_members(body)
-            choices = [clean_choice(choice, "message", tally) for choice in decode_choices(members["choices"])]
+            choices = decode_choices(members["choices"])
+            choices = [clean_choice(choice, "message", tally, logprobs) for choice in choices]
             read_report(members, tally)
         except (*UNREADABLE, KeyError):
             choices = []
@@ -161,8 +177,8 @@ def render_usage(usage: Usage, cost: Cost, flags: Flag, report: Mapping[str, obj
     base, fee, total = format_usd(cost.base), format_usd(cost.fee), format_usd(cost.total)
     details = ""
     if report is not None and not usage.estimated:
-        for name in ("prompt_tokens_details", "completion_tokens_details"):
-            if counts := _counts_of(report.get(name)):
+        for name, tokens in (("prompt_tokens_details", prompt), ("completion_tokens_details", completion)):
+            if counts := _counts_of(report.get(name), tokens):
                 details += f',"{name}":{encode(counts).decode()}'
     marks = (',"estimated":true' if flags & Flag.ESTIMATED else "") + (
         ',"overrun":true' if flags & Flag.OVERRUN else ""
@@ -176,14 +192,15 @@ def render_usage(usage: Usage, cost: Cost, flags: Flag, report: Mapping[str, obj
     return text.encode()
 
 
-def _counts_of(details: object) -> dict[str, int]:
-    """Return the token counts of a report's details, and nothing else that may stand there."""
+def _counts_of(details: object, tokens: int) -> dict[str, int]:
+    """Return the counts of a report's details that can be a part of so many tokens, and nothing else that stands there.
+
+    Such as `reasoning_tokens`, which are completion tokens and charged as such: the details say what for, not what else.
+    """
     if not isinstance(details, dict):
         return {}
     return {
-        name: count
-        for name, count in details.items()
-        if nameable(name) and type(count) is int and 0 <= count <= TOKENS_MAX
+        name: count for name, count in details.items() if nameable(name) and type(count) is int and 0 <= count <= tokens
     }
 
 

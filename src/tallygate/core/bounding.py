@@ -16,8 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec import Raw
 
 from tallygate.core.ledger.records import Shrink
+from tallygate.core.openai.features import USUAL, check_needs
+from tallygate.core.openai.messages import flatten_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +47,7 @@ class ModelCard:
         output_tokens_default: What a choice may have when the caller says nothing.
         template_tokens: What the template adds to every prompt, at most.
         tools_tokens: What it adds when tools are given, at most.
-        features: What the model can do beyond chat, such as `tools`.
+        features: What the model can do beyond chat; parameters that need anything else are refused.
         name: What people call it; None where it has no name but its id.
     """
 
@@ -55,7 +58,7 @@ class ModelCard:
     output_tokens_default: int = 4096
     template_tokens: int = 64
     tools_tokens: int = 512
-    features: tuple[str, ...] = ()
+    features: tuple[str, ...] = USUAL
     name: str | None = None
 
 
@@ -78,14 +81,18 @@ class Outgoing:
         request: What the caller asked.
         card: The model that was asked.
         temperature: What is sent when the caller named none; None sends none.
+
+    Raises:
+        Refusal: The model cannot do what was asked.
     """
 
     def __init__(self, request: ChatRequest, card: ModelCard, temperature: float | None) -> None:
+        check_needs(request.needs, card.features)
         self._request = request
         self._card = card
         self._temperature = temperature if "temperature" not in request.members else None
         self._asked = request.max_tokens or card.output_tokens_default
-        self._tails: dict[int, bytes] = {}
+        self._tails: dict[tuple[int, bool], bytes] = {}
 
     def tokens_max(self, floor: int) -> int:
         """Return the bound of one choice at an upstream with this floor."""
@@ -103,12 +110,18 @@ class Outgoing:
         self._asked = completion_tokens_max // self._request.choices
         self._tails.clear()
 
-    def body(self, name: str, floor: int) -> bytes:
-        """Return the bytes to sign and send to an upstream that calls the model `name`."""
-        tokens_max = self.tokens_max(floor)
-        tail = self._tails.get(tokens_max)
+    def body(self, name: str, floor: int, *, flat: bool = False) -> bytes:
+        """Return the bytes to sign and send to an upstream that calls the model `name`.
+
+        Args:
+            name: The model's name there.
+            floor: The upstream's floor.
+            flat: Whether it takes content as one string only. A flat body is never longer, so the bounds hold for both.
+        """
+        form = self.tokens_max(floor), flat and self._request.has_parts
+        tail = self._tails.get(form)
         if tail is None:
-            tail = self._tails[tokens_max] = self._render(tokens_max)
+            tail = self._tails[form] = self._render(*form)
         return b'{"model":' + _encode(name) + b"," + tail
 
     def bounds(self, places: Mapping[str, int]) -> tuple[int, int]:
@@ -123,18 +136,22 @@ class Outgoing:
             completion = max(completion, self.tokens_max(floor) * self._request.choices)
         return prompt, completion
 
-    def changes(self, floor: int) -> str:
-        """Return what was changed or added, as the response header lists it."""
-        changes = []
+    def changes(self, floor: int, *, flat: bool = False) -> str:
+        """Return what was changed, added or left out (`-name`), as the response header lists it."""
+        changes = [*self._request.changes]
+        if flat and self._request.has_parts:
+            changes.append("content=text")
         if (tokens_max := self.tokens_max(floor)) != self._request.max_tokens:
             changes.append(f"max_tokens={tokens_max}")
         if self._temperature is not None:
             changes.append(f"temperature={self._temperature:g}")
         return ", ".join(changes)
 
-    def _render(self, tokens_max: int) -> bytes:
+    def _render(self, tokens_max: int, flat: bool) -> bytes:
         request = self._request
         members: dict[str, object] = dict(request.members)
+        if flat:
+            members["messages"] = Raw(flatten_parts(request.members["messages"]))
         if self._temperature is not None:
             members["temperature"] = self._temperature
         members["max_tokens"] = members["max_completion_tokens"] = tokens_max

@@ -84,6 +84,7 @@ class Relayed:
         choices: How many choices were asked for.
         include_usage: Whether the caller asked for OpenAI's extra usage chunk.
         tally: What is counted on the way.
+        logprobs: How many alternatives of each token the caller asked for; None if no logprobs.
 
     Attributes:
         done: The upstream has said `[DONE]`.
@@ -93,7 +94,15 @@ class Relayed:
     """
 
     def __init__(
-        self, inference: str, model: str, created_s: int, choices: int, *, include_usage: bool, tally: Tally
+        self,
+        inference: str,
+        model: str,
+        created_s: int,
+        choices: int,
+        *,
+        include_usage: bool,
+        tally: Tally,
+        logprobs: int | None = None,
     ) -> None:
         self.done = self.failed = self.begun = False
         head = {"id": inference, "object": "chat.completion.chunk", "created": created_s, "model": model}
@@ -101,6 +110,7 @@ class Relayed:
         self._choices = choices
         self._include_usage = include_usage
         self._tally = tally
+        self._logprobs = logprobs
         self._finished: set[bytes] = set()
         self._held: list[bytes] | None = None
         self._held_bytes = 0
@@ -165,7 +175,7 @@ class Relayed:
                 self.failed = True
                 return b""
             choices = decode_choices(members["choices"]) if is_given(members, "choices") else []
-            cleaned = [clean_choice(choice, "delta", tally) for choice in choices]
+            cleaned = [clean_choice(choice, "delta", tally, self._logprobs) for choice in choices]
         except UNREADABLE:
             self.failed = True
             return b""

@@ -152,7 +152,8 @@ class Tally:
         if completion > max(self.completion_tokens_max, self.tokens + -(-self.untold_bytes // BYTES_PER_TOKEN)):
             return False  # more than was asked for, and more than came
         least = self.tokens + -(-self.untold_bytes // _BYTES_PER_TOKEN_MAX)
-        unseen = _UNSEEN_TOKENS_PER_CHOICE * self.choices + (0 if self.tokens else self._reasoning_tokens())
+        reasoning = 0 if self.tokens else self._reasoning_tokens()
+        unseen = _UNSEEN_TOKENS_PER_CHOICE * self.choices + (reasoning if reasoning <= completion else 0)
         return least <= completion <= self.tokens + self.untold_bytes + unseen
 
     def _reasoning_tokens(self) -> int:

@@ -1,0 +1,31 @@
+"""What a caller may ask of the chat route, in OpenAI's words.
+
+`names` says which parameters there are, and which never pass; `request` takes a body apart and puts the checks of
+`messages`, `tools`, `formats` and `sampling` over it; `repair` does, where the operator wishes, what the network's
+own gateway would do without a word; `features` compares what was asked with what a model can.
+"""
+
+from tallygate.core.openai.names import COPIED, KNOWN, OWNED, REFUSED
+from tallygate.core.openai.request import (
+    BODY_BYTES_MAX,
+    CHOICES_MAX,
+    MAX_TOKENS_MAX,
+    STRICT,
+    ChatRequest,
+    Policy,
+    parse_chat_request,
+)
+
+__all__ = [
+    "BODY_BYTES_MAX",
+    "CHOICES_MAX",
+    "COPIED",
+    "KNOWN",
+    "MAX_TOKENS_MAX",
+    "OWNED",
+    "REFUSED",
+    "STRICT",
+    "ChatRequest",
+    "Policy",
+    "parse_chat_request",
+]

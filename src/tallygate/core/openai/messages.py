@@ -1,0 +1,171 @@
+"""The messages of a request: roles, text or text parts, tool calls, and the answers to them.
+
+A message of role and text alone is by far the most common, and is through after four looks. What else a message may
+have (`reasoning_content`, `cache_control`, …) passes as it is, unless it carries more than text, or is a checked
+member in other letters, for which a node that minds no case would take it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec import Raw
+
+from tallygate.core.errors import Code, Refusal
+from tallygate.core.openai.demands import at, check_text, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MESSAGES_MAX: Final = 2048
+"""The network's own limit on the number of messages."""
+
+ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_MESSAGE_KEYS: Final = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "function_call"})
+_PART_KEYS: Final = frozenset({"type", "text"})
+_MEDIA: Final = ("image", "audio", "video", "file")
+"""What names of members begin or end with that carry something other than text (`image_url`, `input_audio`, …)."""
+
+JOINT: Final = "\n"
+"""What stands between text parts that become one text: what engines put there themselves."""
+
+
+class _Part(msgspec.Struct):
+    text: Raw
+
+
+_decode_messages = msgspec.json.Decoder(list[dict[str, Raw]]).decode
+_decode_parts = msgspec.json.Decoder(list[_Part]).decode
+_encode = msgspec.json.Encoder().encode
+_QUOTED_JOINT: Final = _encode(JOINT)[1:-1]
+
+
+def check_messages(messages: object) -> bool:
+    """Check the messages of a request; return whether any content is in parts."""
+    if not isinstance(messages, list) or not messages:
+        raise invalid("messages", "a list of at least one message")
+    if len(messages) > MESSAGES_MAX:
+        raise invalid("messages", f"a list of at most {MESSAGES_MAX} messages")
+    calls: set[str] = set()
+    has_parts = False
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise invalid(f"messages[{index}]", "an object with role and content")
+        role = message.get("role")
+        if not isinstance(role, str) or role not in ROLES:
+            raise invalid(f"messages[{index}].role", f"one of {', '.join(sorted(ROLES))}")
+        if len(message) > 2 or role == "tool" or role == "function":
+            _check_others(message, role, f"messages[{index}]", calls)
+        content = message.get("content")
+        if content is None:
+            if role != "assistant":
+                raise invalid(f"messages[{index}].content", "a string or a list of text parts")
+        elif not isinstance(content, str):
+            _check_parts(content, f"messages[{index}].content")
+            has_parts = True
+    return has_parts
+
+
+def flatten_parts(messages: Raw) -> bytes:
+    """Return checked messages with every content that is in parts as one string, the texts in the bytes that came."""
+    flat = []
+    for message in _decode_messages(messages):
+        content = bytes(message.get("content", b""))
+        if content.startswith(b"["):
+            texts = [bytes(part.text)[1:-1] for part in _decode_parts(content)]
+            message["content"] = Raw(b'"' + _QUOTED_JOINT.join(texts) + b'"')
+        flat.append(message)
+    return _encode(flat)
+
+
+def _check_parts(content: object, path: str) -> None:
+    if not isinstance(content, list) or not content:
+        raise invalid(path, "a string or a list of text parts")
+    for index, part in enumerate(content):
+        if not isinstance(part, dict):
+            raise invalid(f"{path}[{index}]", "an object with type and text")
+        has_others = not part.keys() <= _PART_KEYS
+        if has_others:
+            _check_letters(part, _PART_KEYS, f"{path}[{index}]")
+        if part.get("type") != "text":
+            raise Refusal(
+                Code.INVALID_VALUE,
+                f"{path}[{index}].type must be text: images, audio, video and files are not supported.",
+                param=f"{path}[{index}].type",
+            )
+        if not isinstance(part.get("text"), str):
+            raise invalid(f"{path}[{index}].text", "a string")
+        if has_others:
+            _check_media(part, f"{path}[{index}]")
+
+
+# --- what a message may have besides role and content ---
+
+
+def _check_others(message: Mapping[str, object], role: str, path: str, calls: set[str]) -> None:
+    """Check everything but role and content; `calls` are the ids of the tool calls so far."""
+    if not message.keys() <= _MESSAGE_KEYS:
+        _check_letters(message, _MESSAGE_KEYS, path)
+        _check_media(message, path)
+    check_text(message, "name", path)
+    if role == "function" and message.get("name") is None:
+        raise invalid(f"{path}.name", "the name of the function")
+    if message.get("tool_calls") is not None:
+        if role != "assistant":
+            raise invalid(f"{path}.tool_calls", "left out: only assistant messages have them")
+        calls |= _check_calls(message["tool_calls"], f"{path}.tool_calls")
+    if message.get("function_call") is not None:
+        _check_function(message["function_call"], f"{path}.function_call")
+    check_text(message, "tool_call_id", path)
+    if role == "tool" and message.get("tool_call_id") not in calls:
+        raise invalid(f"{path}.tool_call_id", "the id of a tool call of an assistant message before it")
+
+
+def _check_calls(tool_calls: object, path: str) -> set[str]:
+    if not isinstance(tool_calls, list):
+        raise invalid(path, "a list of tool calls")
+    seen: set[str] = set()
+    for index, call in enumerate(tool_calls):
+        place = f"{path}[{index}]"
+        if not isinstance(call, dict):
+            raise invalid(place, "an object with id, type and function")
+        call_id = call.get("id")
+        if not isinstance(call_id, str) or not call_id:
+            raise invalid(f"{place}.id", "a string that is not empty")
+        if call_id in seen:
+            raise invalid(f"{place}.id", "another than those of the calls before it")
+        seen.add(call_id)
+        if call.get("type", "function") != "function":
+            raise invalid(f"{place}.type", "function")
+        _check_function(call.get("function"), f"{place}.function")
+    return seen
+
+
+def _check_function(function: object, path: str) -> None:
+    if not isinstance(function, dict):
+        raise invalid(path, "an object with name and arguments")
+    if not isinstance(function.get("name"), str) or not function["name"]:
+        raise invalid(f"{path}.name", "a string that is not empty")
+    check_text(function, "arguments", path)
+
+
+def _check_letters(given: Mapping[str, object], known: frozenset[str], path: str) -> None:
+    """Refuse a known key in other letters: a node that ignores case would take it for what was checked."""
+    for name in given:
+        if name not in known and name.casefold() in known:
+            raise Refusal(
+                Code.UNKNOWN_PARAMETER, f"{path} has {name.casefold()} in other letters.", param=at(path, name)
+            )
+
+
+def _check_media(given: Mapping[str, object], path: str) -> None:
+    """Refuse what carries something other than text beside it."""
+    for name, value in given.items():
+        lowered = name.casefold()
+        if value is not None and any(lowered.startswith(kind) or lowered.endswith(kind) for kind in _MEDIA):
+            raise Refusal(
+                Code.INVALID_VALUE,
+                f"{path} carries more than text: images, audio, video and files are not supported.",
+                param=at(path, name),
+            )
