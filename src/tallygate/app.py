@@ -211,13 +211,14 @@ def build(
     catalog = build_catalog(settings, upstreams)
     callers, digests = Callers(ledger, pepper, settings.keys.prefix), Digests(pepper)
     history = EmbeddedHistory(SqlitePast(settings.store.path))
-    public = PublicApi(callers=callers, ledger=ledger, digests=digests, catalog=catalog, relay=relay)
+    policy = settings.server.parameters
+    public = PublicApi(callers=callers, ledger=ledger, digests=digests, catalog=catalog, relay=relay, policy=policy)
     models = ModelApi(
         callers=callers, ledger=ledger, catalog=catalog, upstreams=upstreams, public=settings.server.public_models
     )
     pricing = PricingApi(callers=callers, ledger=ledger, catalog=catalog)
     balance = BalanceApi(callers=callers, ledger=ledger)
-    estimates = EstimateApi(callers=callers, catalog=catalog, relay=relay, problems=problems)
+    estimates = EstimateApi(callers=callers, catalog=catalog, relay=relay, problems=problems, policy=policy)
     admin = build_admin(settings, ledger, pepper, upstreams, proofs)
 
     metrics.watch(Watched(ledger, upstreams, proofs, lambda: relay.under_way, machine.now_ns))

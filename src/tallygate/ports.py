@@ -267,6 +267,10 @@ class Target(Protocol):
         """Whether the upstream bills an answer to its end, also when we stop reading it."""
 
     @property
+    def flattens(self) -> bool:
+        """Whether message content that comes in text parts is sent there as one string."""
+
+    @property
     def is_out(self) -> bool:
         """Whether this place is left out of the choice now."""
 

@@ -21,6 +21,7 @@ from tallygate.config import (
     StoreSettings,
     UpstreamSettings,
 )
+from tallygate.core.openai import STRICT
 from tallygate.core.pricing import UpstreamRate
 from tallygate.network.origin import Origin
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tallygate.core.bounding import ModelCard
+    from tallygate.core.openai import Policy
     from tallygate.core.pricing import Price
     from tallygate.core.signing import Scheme, SigningKey
     from tallygate.devnet import Devnet
@@ -49,6 +51,7 @@ def settings(
     short_balance: Literal["refuse", "shrink"] = "refuse",
     calls_under_way: Literal["finish", "cut"] = "finish",
     metrics: Literal["admin", "public", "off"] = "admin",
+    parameters: Policy = STRICT,
 ) -> Settings:
     """Return the settings of a gateway with one model."""
     nowhere = Path("/nonexistent")
@@ -65,6 +68,7 @@ def settings(
             body_timeout_s=30.0,
             default_temperature=0.7,
             log_level="error",
+            parameters=parameters,
         ),
         admin=AdminSettings(host="127.0.0.1", port=0, key=Secret(ADMIN_KEY)),
         metrics=MetricsSettings(metrics, Secret(METRICS_KEY)),
@@ -115,4 +119,5 @@ def _upstream(
         timeouts=timeouts,
         ca_file=None,
         access=access,
+        flattens=isinstance(access, GonkaAccess),
     )

@@ -23,6 +23,7 @@ from tallygate.core.errors import StoreUnavailableError
 from tallygate.core.keys import key_digest, mask, mint_api_key
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Entry, decode_entry
+from tallygate.core.openai import STRICT
 from tallygate.core.pricing import Cost, Price, cost_of
 from tallygate.core.signing import Scheme as SigningScheme
 from tallygate.core.signing import SigningKey
@@ -42,10 +43,12 @@ if TYPE_CHECKING:
 
     from tallygate.config import UpstreamSettings
     from tallygate.core.ledger.records import Account, Written
+    from tallygate.core.openai import Policy
     from tallygate.devnet.server import Application, Exchange, Reply, Request
     from tallygate.storage.journal import Row
 
 MODEL = "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8"
+CARD = ModelCard(MODEL)
 PRICE = Price(353, 1411)
 FEE_PPM = 100_000
 PATIENT = Timeouts(connect_s=30, first_byte_s=30, idle_s=30, total_s=60)
@@ -122,6 +125,8 @@ class World:
         short_balance: Literal["refuse", "shrink"] = "refuse",
         calls_under_way: Literal["finish", "cut"] = "finish",
         metrics_listener: Literal["admin", "public", "off"] = "admin",
+        card: ModelCard = CARD,
+        parameters: Policy = STRICT,
     ) -> None:
         self.devnet = devnet
         self.upstreams = list(upstreams)
@@ -132,6 +137,8 @@ class World:
         self.short_balance = short_balance
         self.calls_under_way = calls_under_way
         self.metrics_listener = metrics_listener
+        self.card = card
+        self.parameters = parameters
         self.disk = MemoryDisk(bytes(16))
         self.journal: StageJournal
         self.ledger: EmbeddedLedger
@@ -154,7 +161,7 @@ class World:
         """Open the books, with one funded account, and listen."""
         self.settings = settings = wiring.settings(
             self.upstreams,
-            ModelCard(MODEL),
+            self.card,
             PRICE,
             fee_ppm=FEE_PPM,
             keep_alive_s=self.keep_alive_s,
@@ -163,6 +170,7 @@ class World:
             short_balance=self.short_balance,
             calls_under_way=self.calls_under_way,
             metrics=self.metrics_listener,
+            parameters=self.parameters,
         )
         self.journal, self.metrics = StageJournal(self.disk), Metrics()
         metered = MeteredJournal(self.journal, self.metrics)
@@ -312,6 +320,8 @@ async def open_world(
     sound: bool = True,
     tokenizer_file: Path | None = None,
     metrics: Literal["admin", "public", "off"] = "admin",
+    card: ModelCard = CARD,
+    parameters: Policy = STRICT,
 ) -> AsyncIterator[World]:
     """Run a world with upstreams of these kinds, in this order; at its end the books must be `sound`."""
     settings = devnet or DevnetSettings(pace_ms=0)
@@ -334,6 +344,8 @@ async def open_world(
             short_balance=short_balance,
             calls_under_way=calls_under_way,
             metrics_listener=metrics,
+            card=card,
+            parameters=parameters,
         )
         await world.start()
         try:

@@ -15,7 +15,7 @@ from tallygate.api.http import Response, Route
 from tallygate.api.public import check_media_type
 from tallygate.core.errors import Refusal
 from tallygate.core.money import format_usd
-from tallygate.core.openai import BODY_BYTES_MAX, parse_chat_request
+from tallygate.core.openai import BODY_BYTES_MAX, STRICT, parse_chat_request
 from tallygate.relay.estimate import COMPLETION_TOKENS_LIKELY, estimate
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tallygate.api.problems import Problems
     from tallygate.core.access import ApiKey
     from tallygate.core.catalog import Catalog
+    from tallygate.core.openai import Policy
     from tallygate.relay import Relay, Sink
     from tallygate.relay.estimate import Estimate
 
@@ -38,13 +39,17 @@ class EstimateApi:
         catalog: The models.
         relay: What would take the call.
         problems: How its refusal would be told.
+        policy: What would happen to parameters that are not as they should be.
     """
 
-    def __init__(self, *, callers: Callers, catalog: Catalog, relay: Relay, problems: Problems) -> None:
+    def __init__(
+        self, *, callers: Callers, catalog: Catalog, relay: Relay, problems: Problems, policy: Policy = STRICT
+    ) -> None:
         self._callers = callers
         self._catalog = catalog
         self._relay = relay
         self._problems = problems
+        self._policy = policy
 
     def routes(self) -> Sequence[Route]:
         """Return the table of routes."""
@@ -66,7 +71,7 @@ class EstimateApi:
         return Response.json({**content, "balance": balance})
 
     def _judge(self, request: Request, body: bytes, key: ApiKey) -> dict[str, Any]:
-        chat = parse_chat_request(body)
+        chat = parse_chat_request(body, self._policy)
         card = self._catalog.find(chat.model, self._relay.ledger.sheet)
         request.model = card.id
         found = estimate(self._relay, key, chat, card)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tallygate.api.http import Response, Route
 from tallygate.core.errors import Code, Refusal
-from tallygate.core.openai import COPIED
+from tallygate.core.openai.features import supported_parameters
 from tallygate.core.pricelist import list_unit
 
 if TYPE_CHECKING:
@@ -101,9 +101,7 @@ class ModelApi:
                 "is_moderated": False,
             },
             "per_request_limits": None,
-            "supported_parameters": sorted(
-                COPIED | {"max_tokens", "max_completion_tokens", "n", "stream", "stream_options"}
-            ),
+            "supported_parameters": supported_parameters(card.features),
             "supported_features": list(card.features),
         }
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from tallygate.api.http import Response, Route, read_idempotency_key
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.idempotency import meaning_of
-from tallygate.core.openai import BODY_BYTES_MAX, parse_chat_request
+from tallygate.core.openai import BODY_BYTES_MAX, STRICT, parse_chat_request
 from tallygate.relay import Call
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tallygate.api.http import Request
     from tallygate.core.catalog import Catalog
     from tallygate.core.idempotency import Digests
+    from tallygate.core.openai import Policy
     from tallygate.ports import Ledger
     from tallygate.relay import Relay, Sink
 
@@ -38,14 +39,25 @@ class PublicApi:
         digests: Makes claims of idempotency keys.
         catalog: The models.
         relay: Takes calls through their lives.
+        policy: What happens to parameters that are not as they should be.
     """
 
-    def __init__(self, *, callers: Callers, ledger: Ledger, digests: Digests, catalog: Catalog, relay: Relay) -> None:
+    def __init__(
+        self,
+        *,
+        callers: Callers,
+        ledger: Ledger,
+        digests: Digests,
+        catalog: Catalog,
+        relay: Relay,
+        policy: Policy = STRICT,
+    ) -> None:
         self._callers = callers
         self._ledger = ledger
         self._digests = digests
         self._catalog = catalog
         self._relay = relay
+        self._policy = policy
 
     def routes(self) -> Sequence[Route]:
         """Return the table of routes."""
@@ -61,7 +73,7 @@ class PublicApi:
         self._callers.authenticate(request)
         check_media_type(request)
         idempotency_key = read_idempotency_key(request)
-        chat = parse_chat_request(await request.body.read(BODY_BYTES_MAX))
+        chat = parse_chat_request(await request.body.read(BODY_BYTES_MAX), self._policy)
         key = self._callers.authenticate(request)  # again: while the body was on its way, the key may have been revoked
         card = self._catalog.find(chat.model, self._ledger.sheet)
         request.model = card.id

@@ -35,6 +35,7 @@ from tallygate.config.settings import (
 )
 from tallygate.config.tables import Attempt, Report, Table
 from tallygate.config.upstreams import Surroundings, read_upstreams
+from tallygate.core.openai import Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -160,6 +161,7 @@ def _read_server(root: Table) -> ServerSettings:
         body_timeout_s=table[Server.body_timeout_s],
         default_temperature=table[Server.default_temperature],
         log_level=table[Server.log_level],
+        parameters=Policy(table[Server.unknown_parameters], table[Server.repair]),
     )
 
 

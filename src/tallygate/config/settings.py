@@ -12,11 +12,14 @@ import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NoReturn, final
 
+from tallygate.core.openai import STRICT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from tallygate.core.bounding import ModelCard
+    from tallygate.core.openai import Policy
     from tallygate.core.pricing import Price, UpstreamRate
     from tallygate.core.signing import Scheme, SigningKey
     from tallygate.network.client import Timeouts
@@ -99,6 +102,7 @@ class ServerSettings:
     body_timeout_s: float
     default_temperature: float | None
     log_level: Literal["debug", "info", "warning", "error"]
+    parameters: Policy = STRICT
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +212,7 @@ class UpstreamSettings:
     timeouts: Timeouts
     ca_file: Path | None
     access: GonkaAccess | BearerAccess
+    flattens: bool = False
 
 
 @dataclass(frozen=True, slots=True)

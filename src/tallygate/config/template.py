@@ -21,6 +21,8 @@ listen = "127.0.0.1:8080"     # where callers connect; port 0 takes any free one
 #header_timeout_s = 10        # how long a caller may take to send the headers of a request
 #body_timeout_s = 60          # and its body
 #default_temperature = 0.7    # sent when a caller names none; "none" sends none
+#unknown_parameters = "refuse" # or "pass", or "strip"; what can raise the cost of a call is always refused
+#repair = false               # leave out what the network's own gateway leaves out, and tell the caller
 #log_level = "info"           # "debug", "info", "warning" or "error"
 
 [admin]
@@ -71,6 +73,7 @@ api_key_env = "OPENBROKER_API_KEY"
 #priority = 0
 #weight = 1                   # its share among upstreams of the same priority
 #bills_to_end = false         # whether it bills to the end when the caller has left
+#flatten_content = false      # whether text parts are sent to it as one string
 #max_tokens_floor = 1         # never ask it for fewer tokens
 #ca_file = "certificates.pem" # in place of the system's certificates
 #timeouts = {connect_s = 5, first_byte_s = 300, idle_s = 120, total_s = 1800}
@@ -101,7 +104,7 @@ max_output_tokens = 4096
 #default_max_tokens = 4096    # when a caller sets no limit; money for so many is set aside
 #template_tokens = 64         # what the chat template adds to a prompt, at most
 #tools_tokens = 512           # what it adds when tools are given, at most
-features = ["tools"]
+features = ["tools", "json_mode", "structured_outputs", "thinking"]
 #tokenizer_file = "tokenizer.json" # counts what an upstream does not tell; needs the extra `tokenizers`
 input_usd_per_1m = "0.001"
 output_usd_per_1m = "0.001"

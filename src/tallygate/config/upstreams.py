@@ -83,7 +83,7 @@ def _read_upstream(table: Table, index: int, seen: dict[str, int], around: Surro
     timeouts = Attempt(_read_timeouts, table)
     ca_file = Attempt(around.find_file, table, Upstream.ca_file)
     access = Attempt(_read_access, table, around)
-    bills_to_end = table[Upstream.bills_to_end]
+    bills_to_end, flattens = table[Upstream.bills_to_end], table[Upstream.flatten_content]
     return UpstreamSettings(
         name=name.take(),
         models=models.take(),
@@ -95,6 +95,7 @@ def _read_upstream(table: Table, index: int, seen: dict[str, int], around: Surro
         timeouts=timeouts.take(),
         ca_file=ca_file.take(),
         access=access.take(),
+        flattens=table[Upstream.kind] == "gonka" if flattens is None else flattens,
     )
 
 

@@ -195,7 +195,7 @@ def render_usage(usage: Usage, cost: Cost, flags: Flag, report: Mapping[str, obj
 def _counts_of(details: object, tokens: int) -> dict[str, int]:
     """Return the counts of a report's details that can be a part of so many tokens, and nothing else that stands there.
 
-    Such as `reasoning_tokens`, which are completion tokens and charged as such: the details say what for, not what else.
+    Such as `reasoning_tokens`, which are among the completion tokens, and charged once, as such.
     """
     if not isinstance(details, dict):
         return {}

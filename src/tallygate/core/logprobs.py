@@ -23,7 +23,7 @@ class _Token(msgspec.Struct):
     token: str
     logprob: float
     bytes: list[int] | None = None
-    top_logprobs: list[_Alternative] = []  # noqa: RUF012  (msgspec copies an empty list for each)
+    top_logprobs: list[_Alternative] = []
 
 
 class _Logprobs(msgspec.Struct):

@@ -33,6 +33,7 @@ class BearerUpstream:
         self.models, self.rate = settings.models, settings.rate
         self.priority, self.weight = settings.priority, settings.weight
         self.tokens_floor, self.bills_to_end = settings.tokens_floor, settings.bills_to_end
+        self.flattens = settings.flattens
         self._client = client
         self._origin = access.origin
         self._base_path = access.base_path

@@ -40,6 +40,7 @@ class GonkaNode:
         self.rate = upstream.rate
         self.tokens_floor = upstream.tokens_floor
         self.bills_to_end = upstream.bills_to_end
+        self.flattens = upstream.flattens
         self._upstream = upstream
         self._address = node.address
         self._origin = node.origin
@@ -110,6 +111,7 @@ class GonkaUpstream:
         self.name, self.models, self.rate = settings.name, settings.models, settings.rate
         self.priority, self.weight = settings.priority, settings.weight
         self.tokens_floor, self.bills_to_end = settings.tokens_floor, settings.bills_to_end
+        self.flattens = settings.flattens
         self.scheme = access.scheme
         self.client = client
         self.timestamps = timestamps

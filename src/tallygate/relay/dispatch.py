@@ -127,7 +127,7 @@ class Dispatch:
         self._was_out = target.is_out  # a mark that another call sets meanwhile is not ours to take off
         self.reference, said = None, b""
         try:
-            body = self._outgoing.body(name, target.tokens_floor)
+            body = self._outgoing.body(name, target.tokens_floor, flat=target.flattens)
             self.answer = answer = await self._watch.until(target.send(body, fresh=fresh, on_sent=self._note_sent))
             self.reference = answer.reference
             if answer.status == 200:

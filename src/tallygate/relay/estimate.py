@@ -96,7 +96,7 @@ def estimate(relay: Relay, key: ApiKey, chat: ChatRequest, card: ModelCard) -> E
     return Estimate(
         refusal,
         tuple(dict.fromkeys(place.upstream for place, _ in places)),
-        outgoing.changes(places[0][0].tokens_floor),
+        outgoing.changes(places[0][0].tokens_floor, flat=places[0][0].flattens),
         prompt_tokens_max,
         completion_tokens_max,
         cost_of(price, sheet.fee_ppm, prompt_tokens_max, completion_tokens_max),

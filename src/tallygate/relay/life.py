@@ -197,6 +197,7 @@ class Life:
             chat.choices,
             include_usage=chat.include_usage,
             tally=self._tally,
+            logprobs=chat.logprobs,
         )
         failure = await self._pass_on(relayed)
         if relayed.done:
@@ -237,7 +238,14 @@ class Life:
         assert answer is not None
         try:
             body = self._dispatch.first + await self.watch.until(answer.read_all(ANSWER_BYTES_MAX))
-            completion = Completion(body, self._inference.id, self._call.card.id, self._relay.time_s(), self._tally)
+            completion = Completion(
+                body,
+                self._inference.id,
+                self._call.card.id,
+                self._relay.time_s(),
+                self._tally,
+                logprobs=self._call.chat.logprobs,
+            )
         except (SendingError, UnusableAnswerError):
             await self._end_failed(Event.UNUSABLE, UNUSABLE)
             return
@@ -363,7 +371,8 @@ class Life:
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-inference-id", self._inference.id.encode())]
-        if changes := self._outgoing.changes(self._dispatch.target.tokens_floor):
+        target = self._dispatch.target
+        if changes := self._outgoing.changes(target.tokens_floor, flat=target.flattens):
             headers.append((b"x-tallygate-changes", changes.encode()))
         return headers
 

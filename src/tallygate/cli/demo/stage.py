@@ -78,14 +78,17 @@ cost = {{ unit = "ngonka", input = 1, output = 1 }}
 aliases = ["qwen3"]
 input_usd_per_1m = "2.50"
 output_usd_per_1m = "10"
+features = ["tools", "json_mode", "structured_outputs", "thinking"]
 
 [models."MiniMaxAI/MiniMax-M2.7"]
 input_usd_per_1m = "0.30"
 output_usd_per_1m = "1.20"
+features = ["tools", "json_mode", "structured_outputs", "thinking"]
 
 [models."moonshotai/Kimi-K2.6"]
 input_usd_per_1m = "0.60"
 output_usd_per_1m = "2.50"
+features = ["tools", "json_mode", "structured_outputs", "thinking"]
 """
 
 

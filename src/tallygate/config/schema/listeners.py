@@ -40,6 +40,21 @@ class Server(Section):
     public_models = defaulting(
         kinds.Flag(), default=False, meaning="Whether `/v1/models` answers everybody; else it asks for an API key."
     )
+    unknown_parameters = cast(
+        "Key[Literal['refuse', 'pass', 'strip']]",
+        defaulting(
+            kinds.Choice("refuse", "pass", "strip"),
+            "refuse",
+            'What happens to parameters of a call that are not known: `"refuse"` names them, `"pass"` sends them on, '
+            '`"strip"` leaves them out and says so. What can raise the cost of a call is always refused.',
+        ),
+    )
+    repair = defaulting(
+        kinds.Flag(),
+        default=False,
+        meaning="Whether to leave out what the network's own gateway would leave out without a word, and to take "
+        '`tool_choice: "required"` for `"auto"` as it does, and tell the caller.',
+    )
     header_timeout_s = defaulting(kinds.Seconds(3600), 10, "How long a caller may take to send a request's headers.")
     body_timeout_s = defaulting(kinds.Seconds(3600), 60, "How long a caller may take to send a request's body.")
     log_level = cast(

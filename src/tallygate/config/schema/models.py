@@ -8,6 +8,7 @@ from typing import Final
 from tallygate.config import kinds, places
 from tallygate.config.keys import Section, defaulting, optional
 from tallygate.config.schema.limits import TOKENS_MAX
+from tallygate.core.openai.features import USUAL
 
 MODEL_ID: Final = kinds.Text("a model id: letters, digits and . _ : / @ + -", re.compile(r"[A-Za-z0-9._:/@+-]{1,128}"))
 FEATURE: Final = kinds.Text("a feature, such as tools", re.compile(r"[a-z0-9_-]{1,32}"))
@@ -45,7 +46,10 @@ class Model(Section):
     )
     tools_tokens = defaulting(kinds.Whole(0, TOKENS_MAX), 512, "The most that it adds when tools are given.")
     features = defaulting(
-        kinds.Array("an array of features"), [], 'What it can do beyond chat, such as `"tools"`; shown to callers.'
+        kinds.Array("an array of features"),
+        list(USUAL),
+        "What it can do beyond chat, all of it: `tools`, `json_mode`, `structured_outputs` and `thinking` decide about "
+        "the parameters that need them; others are only shown to callers.",
     )
     tokenizer_file = optional(
         places.FileName(),

@@ -102,6 +102,11 @@ class Upstream(Section):
         "`true` for `gonka`, `false` for `openai`",
         "Whether it bills an answer to its end also when the caller has left.",
     )
+    flatten_content = optional(
+        kinds.Flag(),
+        "`true` for `gonka`, `false` for `openai`",
+        "Whether message content that comes in text parts is sent to it as one string.",
+    )
     max_tokens_floor = defaulting(
         kinds.Whole(1, TOKENS_MAX), 1, "It is never asked for fewer tokens than this, since it would bill them anyway."
     )
