@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tallygate.core.bounding import TOKENS_PER_MESSAGE, ModelCard, Outgoing, count_prompt_tokens_max
 from tallygate.core.ledger.records import Shrink
-from tallygate.core.openai import ChatRequest, parse_chat_request
+from tallygate.core.openai import ChatRequest, Policy, parse_chat_request
 
 TOOL = '"tools":[{"type":"function","function":{"name":"f"}}]'
 CARD = ModelCard("our/id", output_tokens_max=4096, output_tokens_default=1000, template_tokens=64, tools_tokens=512)
@@ -214,3 +214,46 @@ def test_a_limit_is_what_is_written_from_then_on() -> None:
     assert request.changes(16) == "max_tokens=17"
     again = request.bounds({"m": 16})
     assert (again[0] <= prompt, again[1]) == (True, 51)
+
+
+PARTS = '[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"é\\u00e9"}]}]'
+
+
+def test_a_flat_body() -> None:
+    """An upstream that takes one string only gets one, another gets the parts as they came; the header tells."""
+    request = parse_chat_request(f'{{"model":"m","max_tokens":5,"messages":{PARTS}}}'.encode())
+    out = Outgoing(request, CARD, None)
+    plain, flat = out.body("m", 1), out.body("m", 1, flat=True)
+    assert b'"messages":' + PARTS.encode() in plain
+    assert b'"messages":[{"role":"user","content":"a\\n\xc3\xa9\\u00e9"}]' in flat
+    assert (out.body("m", 1), out.body("m", 1, flat=True)) == (plain, flat)
+    assert (out.changes(1), out.changes(1, flat=True)) == ("", "content=text")
+    assert count_prompt_tokens_max(flat, CARD, request) <= count_prompt_tokens_max(plain, CARD, request)
+
+
+def test_nothing_to_flatten() -> None:
+    """Content that is one string goes out in the bytes that came, whatever the upstream takes."""
+    out = outgoing('"max_tokens":5')
+    assert out.body("m", 1, flat=True) == out.body("m", 1)
+    assert out.changes(1, flat=True) == ""
+
+
+@given(st.lists(escaped(), min_size=1, max_size=4))
+def test_a_flat_body_is_within_the_bound(texts: list[str]) -> None:
+    """Whatever the parts hold, flattening never makes a prompt longer than what was set aside for."""
+    parts = ",".join(f'{{"type":"text","text":{text}}}' for text in texts)
+    body = f'{{"model":"m","messages":[{{"role":"user","content":[{parts}]}}]}}'
+    request = parse_chat_request(body.encode())
+    out = Outgoing(request, CARD, None)
+    prompt, _ = out.bounds({"m": 1})
+    flat = out.body("m", 1, flat=True)
+    assert count_prompt_tokens_max(flat, CARD, request) <= prompt
+    assert json.loads(flat)["messages"][0]["content"] == "\n".join(map(json.loads, texts))
+
+
+def test_changes_of_the_check_are_told_first() -> None:
+    """What was left out or coerced when the request was checked stands in the header before what was added."""
+    request = parse_chat_request(f'{{"model":"m","store":true,"messages":{PARTS}}}'.encode(), Policy(repairs=True))
+    assert Outgoing(request, CARD, 0.7).changes(1, flat=True) == (
+        "-store, content=text, max_tokens=1000, temperature=0.7"
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tallygate.core.errors import Code
 from tallygate.core.openai import parse_chat_request
-from tallygate.core.openai.messages import MESSAGES_MAX, ROLES
-from tests.core.openai.bodies import body, refusal
+from tallygate.core.openai.messages import MESSAGES_MAX, ROLES, flatten_parts
+from tests.core.openai.bodies import body, parse, refusal
 
 USER = '"role":"user"'
 BAD_MESSAGES = [
@@ -74,3 +76,86 @@ def test_good_message(message: str) -> None:
     """Text messages of every role, tool calls, names and foreign members pass as they are."""
     request = parse_chat_request(body(base=f'"model":"m","messages":[{message}]'))
     assert bytes(request.members["messages"]).decode() == f"[{message}]"
+
+
+def call(call_id: object = "c1", **fields: object) -> dict[str, object]:
+    """Return a tool call of an assistant message."""
+    return {"id": call_id, "type": "function", "function": {"name": "f", "arguments": "{}"}, **fields}
+
+
+def asked(*calls: object) -> dict[str, object]:
+    """Return an assistant message with these tool calls."""
+    return {"role": "assistant", "content": None, "tool_calls": [*calls]}
+
+
+def told(call_id: object = "c1") -> dict[str, object]:
+    """Return the answer to a tool call."""
+    return {"role": "tool", "tool_call_id": call_id, "content": "ok"}
+
+
+BAD_CALLS: list[tuple[list[object], str]] = [
+    ([{"role": "user", "content": "x", "name": 1}], "messages[0].name"),
+    ([{"role": "function", "content": "x"}], "messages[0].name"),
+    ([{"role": "user", "content": "x", "tool_calls": []}], "messages[0].tool_calls"),
+    ([{"role": "assistant", "tool_calls": {}}], "messages[0].tool_calls"),
+    ([asked("c1")], "messages[0].tool_calls[0]"),
+    *[([asked(call(call_id))], "messages[0].tool_calls[0].id") for call_id in (None, "", 1, ["c1"])],
+    ([asked(call("a"), call("b"), call("a"))], "messages[0].tool_calls[2].id"),
+    *[([asked(call(type=kind))], "messages[0].tool_calls[0].type") for kind in ("custom", None, 1)],
+    *[([asked(call(function=function))], "messages[0].tool_calls[0].function") for function in (None, "f", [])],
+    *[([asked(call(function={"name": name}))], "messages[0].tool_calls[0].function.name") for name in (None, "", 1)],
+    ([asked(call(function={"name": "f", "arguments": {}}))], "messages[0].tool_calls[0].function.arguments"),
+    ([{"role": "assistant", "function_call": "f"}], "messages[0].function_call"),
+    ([{"role": "assistant", "function_call": {"name": 1}}], "messages[0].function_call.name"),
+    *[([asked(call()), told(call_id)], "messages[1].tool_call_id") for call_id in (None, "", "c2", 1, ["c1"])],
+    ([{"role": "tool", "content": "x"}], "messages[0].tool_call_id"),
+    ([told(), asked(call())], "messages[0].tool_call_id"),
+    ([{"role": "user", "content": "x", "tool_call_id": 1}], "messages[0].tool_call_id"),
+]
+
+
+@pytest.mark.parametrize(("messages", "param"), BAD_CALLS)
+def test_bad_calls(messages: list[object], param: str) -> None:
+    """Tool calls and the answers to them are whole, named apart, and in order; else the path of the place is told."""
+    error = refusal(body(base=f'"model":"m","messages":{json.dumps(messages)}'))
+    assert (error.code, error.param) == (Code.INVALID_VALUE, param)
+
+
+def test_a_conversation_with_tools() -> None:
+    """Parallel calls, their answers in any order, ids that come again in a later turn, and names pass as they are."""
+    turn = [asked(call("a"), call("b")), told("b"), told("a"), {"role": "assistant", "content": "done", "name": "x"}]
+    user = {"role": "user", "content": [{"type": "text", "text": "go"}], "name": "Ada"}
+    messages = json.dumps([user, *turn, user, *turn, told("a")], indent=1)
+    request = parse_chat_request(body(base=f'"model":"m","messages":{messages}'))
+    assert bytes(request.members["messages"]).decode() == messages
+    assert (request.message_count, request.has_parts) == (11, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "flat"),
+    [
+        ('[{"type":"text","text":"a"}]', '"a"'),
+        ('[{"type":"text","text":"a"}, {"text" : "b", "type":"text","cache_control":{"type":"x"}}]', '"a\\nb"'),
+        (
+            r'[{"type":"text","text":"\u00e9\/\"é\ud83c\udf0d"},{"type":"text","text":""}]',
+            r'"\u00e9\/\"é\ud83c\udf0d\n"',
+        ),
+        ('"as it came \\u00e9"', '"as it came \\u00e9"'),
+        ("null", "null"),
+    ],
+)
+def test_flat(content: str, flat: str) -> None:
+    """Text parts become one text with line ends between, in the bytes that came; all else stays as it is."""
+    before = '{"role":"assistant","more":[1E2,{"a" : 1}],"content":'
+    rest = '},{"role":"user","content":"x"}]'
+    request = parse_chat_request(body(base=f'"model":"m","messages":[{before}{content}{rest}'))
+    assert flatten_parts(request.members["messages"]).decode() == f"[{before}{flat}{rest}"
+    assert len(flat) <= len(content)
+
+
+def test_texts_of_parts() -> None:
+    """What is counted of a message in parts is the text that the model is shown."""
+    parts = '[{"type":"text","text":"a"},{"type":"text","text":"b"}]'
+    request = parse_chat_request(body(base=f'"model":"m","messages":[{{"role":"user","content":{parts}}}]'))
+    assert request.texts() == ["a\nb"]
+    assert parse().texts() == ["x"]

@@ -55,9 +55,9 @@ def check_messages(messages: object) -> bool:
         role = message.get("role")
         if not isinstance(role, str) or role not in ROLES:
             raise invalid(f"messages[{index}].role", f"one of {', '.join(sorted(ROLES))}")
-        if len(message) > 2 or role in ("tool", "function"):
-            _check_others(message, role, f"messages[{index}]", calls)
         content = message.get("content")
+        if len(message) > 2 or content is None or role in ("tool", "function"):
+            _check_others(message, role, f"messages[{index}]", calls)
         if content is None:
             if role != "assistant":
                 raise invalid(f"messages[{index}].content", "a string or a list of text parts")
