@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
+from tallygate.core.answers import Completion
 from tallygate.core.logprobs import trim_logprobs
+from tests.core.test_streaming import SlowRelayed, Stream, text
 
 ALTERNATIVES = [("no", -2.5), ("yes", -0.25), ("so", -3.0), ("ok", -1e-05), ("\u00e9", -9999.0)]
 
@@ -76,3 +78,55 @@ def test_what_is_no_logprobs_is_null(logprobs: object) -> None:
 def test_bytes_that_are_no_text() -> None:
     """Logprobs that are not UTF-8 are shown as none."""
     assert bytes(trim_logprobs(Raw(b'{"content":[{"token":"\xff","logprob":0}]}'), 2)) == b"null"
+
+
+def told(*tokens: str) -> dict[str, Any]:
+    """Return what a node sends beside so many tokens, five alternatives of each."""
+    others = [{"token": str(rank), "logprob": -1.0 - rank, "bytes": [48 + rank], "rank": rank} for rank in range(5)]
+    entries = [{"token": token, "logprob": -0.5, "bytes": None, "top_logprobs": others} for token in tokens]
+    return {"logprobs": {"content": entries}, "token_ids": [7] * len(tokens)}
+
+
+@pytest.mark.parametrize(("asked", "count"), [(None, None), (0, 0), (1, 1), (3, 3), (5, 5), (20, 5)])
+def test_logprobs_are_trimmed_to_what_was_asked(asked: int | None, count: int | None) -> None:
+    """Of the five that nodes are forced to send, a caller sees as many as he asked for; none if he asked for none."""
+    stream = Stream(logprobs=asked)
+    event = text("ab")
+    event["choices"][0] |= told("a", "b")
+    (seen,) = stream.chunks(event)
+    assert stream.tally.tokens == 2
+    assert not {"token_ids", "stop_reason"} & seen["choices"][0].keys()
+    if count is None:
+        assert "logprobs" not in seen["choices"][0]
+        return
+    entries = seen["choices"][0]["logprobs"]["content"]
+    assert [entry["token"] for entry in entries] == ["a", "b"]
+    assert [len(entry["top_logprobs"]) for entry in entries] == [count, count]
+    assert "rank" not in json.dumps(entries)
+
+
+def test_logprobs_and_templates() -> None:
+    """With logprobs asked for, frames with and without them are told apart, and each keeps its own."""
+    events: list[Any] = []
+    for index, letter in enumerate("abcdef"):
+        event = text(letter)
+        event["choices"][0]["logprobs"] = None if index % 3 else told(letter)["logprobs"]
+        events.append(event)
+    fast, slow = Stream(logprobs=2), Stream(SlowRelayed, logprobs=2)
+    assert fast.feed(*events) == slow.feed(*events)
+    assert (fast.tally.tokens, fast.tally.untold_bytes) == (slow.tally.tokens, slow.tally.untold_bytes) == (2, 4)
+
+
+@pytest.mark.parametrize("asked", [None, 0, 2])
+def test_a_whole_answer_is_trimmed_as_well(asked: int | None) -> None:
+    """Unstreamed, a caller sees what a streamed one sees, and nothing of token ids."""
+    choice = {"index": 0, "message": {"content": "ab"}, "finish_reason": "stop", **told("a", "b")}
+    body = json.dumps({"choices": [choice], "prompt_token_ids": [1, 2]}).encode()
+    stream = Stream()
+    answer = json.loads(Completion(body, "ours", "m", 1, stream.tally, logprobs=asked).with_usage(b"{}"))
+    (seen,) = answer["choices"]
+    assert stream.tally.tokens == 2
+    assert "prompt_token_ids" not in answer
+    assert seen.keys() == {"index", "message", "finish_reason"} | (set() if asked is None else {"logprobs"})
+    if asked is not None:
+        assert [len(token["top_logprobs"]) for token in seen["logprobs"]["content"]] == [asked, asked]

@@ -34,11 +34,21 @@ class Stream:
         kind: How it is relayed.
         choices: `n`.
         include_usage: What the caller asked for.
+        logprobs: The same.
     """
 
-    def __init__(self, kind: type[Relayed] = Relayed, choices: int = 1, *, include_usage: bool = False) -> None:
+    def __init__(
+        self,
+        kind: type[Relayed] = Relayed,
+        choices: int = 1,
+        *,
+        include_usage: bool = False,
+        logprobs: int | None = None,
+    ) -> None:
         self.tally = Tally(prompt_bytes=30, prompt_tokens_max=100, completion_tokens_max=1000, choices=choices)
-        self.relayed = kind(ID, MODEL, CREATED_S, choices, include_usage=include_usage, tally=self.tally)
+        self.relayed = kind(
+            ID, MODEL, CREATED_S, choices, include_usage=include_usage, tally=self.tally, logprobs=logprobs
+        )
 
     def feed(self, *payloads: object) -> list[bytes]:
         """Feed events; return those that go out now."""
@@ -388,3 +398,11 @@ def test_every_position() -> None:
     for pieces in [*([raw[:cut], raw[cut:]] for cut in range(len(raw))), [bytes([byte]) for byte in raw]]:
         stream, parser = Stream(), EventParser()
         assert b"".join(stream.relayed.feed(parser.feed(piece)) for piece in pieces) == expected
+
+
+def test_reasoning_twice_is_never_spliced() -> None:
+    """How a frame with reasoning under two names counts depends on both, so each such frame is taken apart."""
+    events = [chunk({"reasoning_content": new, "reasoning": old}) for new, old in ("aa", "ba", "ab", "cc")]
+    fast, slow = Stream(), Stream(SlowRelayed)
+    assert fast.feed(*events) == slow.feed(*events)
+    assert fast.tally.untold_bytes == slow.tally.untold_bytes == 6

@@ -228,6 +228,8 @@ def _length(members: Mapping[str, Raw], name: str) -> int | None:
 def _written_bytes(parts: Members) -> int:
     """Return the bytes of what the model wrote, the same however an answer is cut into deltas."""
     written = sum([_text_bytes(parts[name]) for name in TEXTS if name in parts])
+    if _reasons_twice(parts):
+        written -= _text_bytes(parts["reasoning"])
     try:
         if is_given(parts, "tool_calls"):
             written += sum([_call_bytes(call.function) for call in _decode_calls(parts["tool_calls"])])
@@ -241,6 +243,8 @@ def _written_bytes(parts: Members) -> int:
 def _written_texts(parts: Members) -> list[bytes]:
     """Return what the model wrote, as JSON strings; tool calls as their names and arguments."""
     texts = [bytes(parts[name]) for name in TEXTS if is_given(parts, name)]
+    if _reasons_twice(parts) and is_given(parts, "reasoning"):
+        texts.remove(bytes(parts["reasoning"]))
     try:
         calls = [call.function for call in _decode_calls(parts["tool_calls"])] if is_given(parts, "tool_calls") else []
         if is_given(parts, "function_call"):
@@ -249,6 +253,11 @@ def _written_texts(parts: Members) -> list[bytes]:
         return [*texts, *(bytes(parts[name]) for name in ("tool_calls", "function_call") if name in parts)]
     written = [bytes(raw) for call in calls if call is not None for raw in (call.name, call.arguments)]
     return texts + [text for text in written if text != _NULL]
+
+
+def _reasons_twice(parts: Members) -> bool:
+    """Return whether reasoning is written under its old and its new name, as some engines do: it is one text."""
+    return "reasoning" in parts and parts["reasoning"] == parts.get("reasoning_content")
 
 
 def _call_bytes(function: _Function | None) -> int:

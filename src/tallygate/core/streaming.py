@@ -233,6 +233,8 @@ class Relayed:
         if told or self._tally.texts is not None or b"\\" in payload or not is_given(choice, "delta"):
             return  # a tokenizer wants all of the text, of which a template knows the bytes only
         parts = decode_members(choice["delta"])
+        if "reasoning" in parts and "reasoning_content" in parts:
+            return  # the same text twice, which counts once, so that how a frame counts depends on both
         for name in TEXTS:
             text = bytes(parts.get(name, b"null"))
             # Without any backslash a name has one spelling, so one that stands there once is the delta's own.
