@@ -93,7 +93,9 @@ def _told(kind: Kind, *pieces: str) -> dict[str, Any]:
     """Return what a node tells of its tokens beside them."""
     if kind == "openai":
         return {"logprobs": None}
-    entries = [{"token": piece, "logprob": -0.5, "bytes": None, "top_logprobs": []} for piece in pieces]
+    entries: list[dict[str, Any]] = [
+        {"token": piece, "logprob": -0.5, "bytes": None, "top_logprobs": []} for piece in pieces
+    ]
     return {"logprobs": {"content": entries} if entries else None, "token_ids": [5] * len(entries) or None}
 
 

@@ -305,34 +305,3 @@ def test_streamed_counts_as_unstreamed(pieces: list[str], arguments: str, ascii_
     body = {"choices": [choice], "usage": REPORT, "prompt_token_ids": [1]}
     take(json.dumps(body, ensure_ascii=ascii_only).encode(), whole)
     assert whole == streamed
-
-
-REASONED = [
-    ({"content": "ab", "reasoning_content": "cdef", "reasoning": "cdef"}, 6),
-    ({"content": "ab", "reasoning_content": "cdef"}, 6),
-    ({"content": "ab", "reasoning": "cdef"}, 6),
-    ({"content": "ab", "reasoning_content": "cdef", "reasoning": "xyz"}, 9),
-    ({"content": "ab", "reasoning_content": None, "reasoning": None}, 2),
-    ({"content": "cdef", "reasoning": "cdef"}, 8),
-]
-
-
-@pytest.mark.parametrize(("message", "written"), REASONED)
-def test_reasoning_is_counted_once(message: dict[str, Any], written: int) -> None:
-    """Reasoning that an engine writes under two names is one text, however it is counted; both are shown."""
-    tally = Tally(30, prompt_tokens_max=100, completion_tokens_max=1000, texts={})
-    body = json.dumps({"choices": [{"index": 0, "message": message}]}).encode()
-    answer = json.loads(Completion(body, "ours", "m", 1, tally).with_usage(b"{}"))
-    assert answer["choices"][0]["message"] == message
-    assert tally.untold_bytes == written
-    assert sum(len(text) - 2 for text in (tally.texts or {}).get(b"0", [])) == written
-
-
-def test_insane_details_are_not_shown() -> None:
-    """Reasoning tokens are a part of the completion tokens: charged once, shown when they can be, never added."""
-    for reasoning, shown in ((0, True), (39, True), (40, True), (41, False), (-1, False), (39.0, False)):
-        details = {"reasoning_tokens": reasoning}
-        report = {"prompt_tokens": 3, "completion_tokens": 40, "completion_tokens_details": details}
-        usage = render(Usage(3, 40, Flag(0)), Cost(1, 0), report=report)
-        assert usage.get("completion_tokens_details") == (details if shown else None)
-        assert usage["total_tokens"] == 43

@@ -398,11 +398,3 @@ def test_every_position() -> None:
     for pieces in [*([raw[:cut], raw[cut:]] for cut in range(len(raw))), [bytes([byte]) for byte in raw]]:
         stream, parser = Stream(), EventParser()
         assert b"".join(stream.relayed.feed(parser.feed(piece)) for piece in pieces) == expected
-
-
-def test_reasoning_twice_is_never_spliced() -> None:
-    """How a frame with reasoning under two names counts depends on both, so each such frame is taken apart."""
-    events = [chunk({"reasoning_content": new, "reasoning": old}) for new, old in ("aa", "ba", "ab", "cc")]
-    fast, slow = Stream(), Stream(SlowRelayed)
-    assert fast.feed(*events) == slow.feed(*events)
-    assert fast.tally.untold_bytes == slow.tally.untold_bytes == 6

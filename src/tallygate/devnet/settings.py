@@ -8,6 +8,7 @@ from enum import StrEnum
 
 DEFAULT_MODELS = (
     "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8",
+    "Qwen/Qwen3-32B-FP8",
     "MiniMaxAI/MiniMax-M2.7",
     "moonshotai/Kimi-K2.6",
 )

@@ -19,6 +19,7 @@ def of_schema(**fields: Any) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {name: value for name, value in wrapper.items() if value is not ...}}
 
 
+NO_SCHEMAS: list[Any] = [..., None, [], "{}", nested(SCHEMA_DEPTH_MAX + 1), wide(FORMAT_NODES_MAX + 1)]
 BAD: list[tuple[Any, str]] = [
     ("json_object", "response_format"),
     ([], "response_format"),
@@ -31,9 +32,7 @@ BAD: list[tuple[Any, str]] = [
     *[(of_schema(name=name), "response_format.json_schema.name") for name in (..., None, "", 1, "a b", "n" * 65)],
     (of_schema(description=1), "response_format.json_schema.description"),
     (of_schema(strict=1), "response_format.json_schema.strict"),
-    *[(of_schema(schema=schema), "response_format.json_schema.schema") for schema in (
-        ..., None, [], "{}", nested(SCHEMA_DEPTH_MAX + 1), wide(FORMAT_NODES_MAX + 1),
-    )],
+    *[(of_schema(schema=schema), "response_format.json_schema.schema") for schema in NO_SCHEMAS],
 ]  # fmt: skip
 
 

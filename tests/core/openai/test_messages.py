@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,8 @@ def told(call_id: object = "c1") -> dict[str, object]:
     return {"role": "tool", "tool_call_id": call_id, "content": "ok"}
 
 
-BAD_CALLS: list[tuple[list[object], str]] = [
+NO_FUNCTIONS: list[Any] = [None, "f", []]
+BAD_CALLS: list[tuple[Any, str]] = [
     ([{"role": "user", "content": "x", "name": 1}], "messages[0].name"),
     ([{"role": "function", "content": "x"}], "messages[0].name"),
     ([{"role": "user", "content": "x", "tool_calls": []}], "messages[0].tool_calls"),
@@ -102,7 +104,7 @@ BAD_CALLS: list[tuple[list[object], str]] = [
     *[([asked(call(call_id))], "messages[0].tool_calls[0].id") for call_id in (None, "", 1, ["c1"])],
     ([asked(call("a"), call("b"), call("a"))], "messages[0].tool_calls[2].id"),
     *[([asked(call(type=kind))], "messages[0].tool_calls[0].type") for kind in ("custom", None, 1)],
-    *[([asked(call(function=function))], "messages[0].tool_calls[0].function") for function in (None, "f", [])],
+    *[([asked(call(function=function))], "messages[0].tool_calls[0].function") for function in NO_FUNCTIONS],
     *[([asked(call(function={"name": name}))], "messages[0].tool_calls[0].function.name") for name in (None, "", 1)],
     ([asked(call(function={"name": "f", "arguments": {}}))], "messages[0].tool_calls[0].function.arguments"),
     ([{"role": "assistant", "function_call": "f"}], "messages[0].function_call"),
@@ -115,7 +117,7 @@ BAD_CALLS: list[tuple[list[object], str]] = [
 
 
 @pytest.mark.parametrize(("messages", "param"), BAD_CALLS)
-def test_bad_calls(messages: list[object], param: str) -> None:
+def test_bad_calls(messages: Any, param: str) -> None:
     """Tool calls and the answers to them are whole, named apart, and in order; else the path of the place is told."""
     error = refusal(body(base=f'"model":"m","messages":{json.dumps(messages)}'))
     assert (error.code, error.param) == (Code.INVALID_VALUE, param)

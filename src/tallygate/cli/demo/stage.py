@@ -80,6 +80,11 @@ input_usd_per_1m = "2.50"
 output_usd_per_1m = "10"
 features = ["tools", "json_mode", "structured_outputs", "thinking"]
 
+[models."Qwen/Qwen3-32B-FP8"]
+input_usd_per_1m = "5"
+output_usd_per_1m = "5"
+features = ["tools", "json_mode", "structured_outputs", "thinking"]
+
 [models."MiniMaxAI/MiniMax-M2.7"]
 input_usd_per_1m = "0.30"
 output_usd_per_1m = "1.20"
