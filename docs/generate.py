@@ -25,6 +25,7 @@ from tallygate.api.usage import UsageApi
 from tallygate.cli import program
 from tallygate.core import retry
 from tallygate.core.inference import TABLE
+from tallygate.core.openai import PARAMETERS
 from tallygate.core.retry import Failure, judge_status
 
 if TYPE_CHECKING:
@@ -97,6 +98,11 @@ def errors() -> str:
     return table(("status", "type", "code", "`x-should-retry`"), rows)
 
 
+def parameters() -> str:
+    """The parameters of a call."""
+    return table(("parameter", "what it may be"), ((f"`{name}`", words) for name, words in PARAMETERS.items()))
+
+
 def public_routes() -> str:
     """The callers' routes."""
     return _routes(PublicApi, ModelApi, EstimateApi, PricingApi, BalanceApi, UsageApi, ProofApi)
@@ -131,6 +137,7 @@ def _commands(group: click.Command, prefix: str) -> Iterator[tuple[str, str]]:
 SECTIONS: dict[str, Callable[[], str]] = {
     "inference": inference,
     "retry": retries,
+    "parameters": parameters,
     "errors": errors,
     "public routes": public_routes,
     "admin routes": admin_routes,

@@ -22,6 +22,7 @@ from tallygate.config import (
 )
 from tallygate.config.lines import LineFinder
 from tallygate.core.bounding import ModelCard
+from tallygate.core.openai import STRICT, Policy
 from tallygate.core.pricing import Price, UpstreamRate
 from tallygate.core.signing import Scheme, SigningKey
 from tallygate.network.client import Timeouts
@@ -210,6 +211,30 @@ def test_who_bills_to_the_end_follows_the_kind_unless_it_is_said() -> None:
     text = GONKA + OPENAI + OPENAI.replace("broker", "third") + "bills_to_end = true\n"
 
     assert [upstream.bills_to_end for upstream in settings_of(text).upstreams] == [True, False, True]
+
+
+def test_who_gets_flat_content_follows_the_kind_unless_it_is_said() -> None:
+    """Nodes get text parts as one text and Bearer upstreams as they came, and the file has the last word."""
+    said = OPENAI.replace("broker", "third") + "flatten_content = true\n"
+    unsaid = GONKA.replace('"nodes"', '"more"') + "flatten_content = false\n"
+    upstreams = settings_of(GONKA + OPENAI + said + unsaid).upstreams
+
+    assert [upstream.flattens for upstream in upstreams] == [True, False, True, False]
+
+
+def test_odd_parameters() -> None:
+    """What happens to them is refused, passed, left out or mended, as the file says; as shipped they are refused."""
+    assert settings_of(OPENAI).server.parameters == Policy("refuse", repairs=False) == STRICT
+    text = '[server]\nunknown_parameters = "strip"\nrepair = true\n'
+    assert settings_of(text + OPENAI).server.parameters == Policy("strip", repairs=True)
+
+
+def test_features() -> None:
+    """A model has the usual features unless its own are listed, and then those and no others."""
+    cards = [settings_of(f"[models.m]\n{line}\n" + OPENAI).models[0].card for line in ("", "features = []")]
+    assert [card.features for card in cards] == [("tools", "json_mode", "structured_outputs"), ()]
+    listed = settings_of('[models.m]\nfeatures = ["thinking", "mine"]\n' + OPENAI).models[0].card
+    assert listed.features == ("thinking", "mine")
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,14 @@
 """What a caller may ask of the chat route, in OpenAI's words.
 
-`names` says which parameters there are, and which never pass; `request` takes a body apart and puts the checks of
-`messages`, `tools`, `formats` and `sampling` over it; `repair` does, where the operator wishes, what the network's
-own gateway would do without a word; `features` compares what was asked with what a model can.
+`parameters` lists them, `names` says what becomes of a name that is not listed; `request` takes a body apart and puts
+the checks of `messages`, `tools`, `formats` and `sampling` over it; `repair` does, where the operator wishes, what the
+network's own gateway would do without a word; `features` compares what was asked with what a model can.
 """
 
 from tallygate.core.openai.names import COPIED, KNOWN, OWNED, REFUSED
+from tallygate.core.openai.parameters import CHOICES_MAX, PARAMETERS
 from tallygate.core.openai.request import (
     BODY_BYTES_MAX,
-    CHOICES_MAX,
     MAX_TOKENS_MAX,
     STRICT,
     ChatRequest,
@@ -23,6 +23,7 @@ __all__ = [
     "KNOWN",
     "MAX_TOKENS_MAX",
     "OWNED",
+    "PARAMETERS",
     "REFUSED",
     "STRICT",
     "ChatRequest",

@@ -1,4 +1,4 @@
-"""Which parameters there are, and which never pass, whatever the operator has set.
+"""What becomes of a parameter by its name: written anew, copied, or refused; some whatever the operator has set.
 
 What is not known is refused as shipped. An operator can have it passed or left out instead, but not what could break
 the promise that a charge never exceeds its hold, what the network is known to refuse, or what a careless decoder
@@ -11,34 +11,15 @@ from typing import Final
 
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.jsontext import nameable
+from tallygate.core.openai.parameters import PARAMETERS
 
-COPIED: Final = frozenset(
-    {
-        "messages",
-        "temperature",
-        "top_p",
-        "stop",
-        "presence_penalty",
-        "frequency_penalty",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "thinking",
-        "response_format",
-        "seed",
-        "logprobs",
-        "top_logprobs",
-        "logit_bias",
-        "user",
-        "metadata",
-    }
-)
-"""What is checked, and then sent on as the bytes that came."""
+KNOWN: Final = frozenset(PARAMETERS)
 
 OWNED: Final = frozenset({"model", "max_tokens", "max_completion_tokens", "n", "stream", "stream_options"})
 """What is written anew."""
 
-KNOWN: Final = COPIED | OWNED | {"extra_body"}
+COPIED: Final = KNOWN - OWNED - {"extra_body"}
+"""What is checked, and then sent on as the bytes that came."""
 
 REFUSED: Final = {
     "functions": "is OpenAI's old form; use tools",

@@ -23,6 +23,7 @@ from tallygate.core.openai.features import find_needs
 from tallygate.core.openai.formats import check_response_format
 from tallygate.core.openai.messages import JOINT, check_messages
 from tallygate.core.openai.names import COPIED, KNOWN, never_passes, refuse_unknown
+from tallygate.core.openai.parameters import CHOICES_MAX
 from tallygate.core.openai.repair import STRIPPED, repair_tools
 from tallygate.core.openai.sampling import CHECKS
 from tallygate.core.openai.tools import check_tools
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX: Final = 10 * 1024 * 1024
 """The network's own limit on a request body."""
-
-CHOICES_MAX: Final = 5
-"""The network's own limit on `n`."""
 
 MAX_TOKENS_MAX: Final = 2**31 - 1
 """Beyond this a `max_tokens` is a mistake, not a wish; below it, it is cut to the model's maximum."""
