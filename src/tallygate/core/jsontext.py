@@ -25,6 +25,7 @@ DEPTH_MAX: Final = 32
 _NAMEABLE = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
 """Longer than any parameter of any engine, shorter than any API key or private key."""
 
+_CONTAINERS: Final = frozenset({dict, list})
 _find_ends = re.compile(rb'"[ \t\r\n]*+:').findall
 _decode = msgspec.json.Decoder().decode
 
@@ -93,9 +94,9 @@ def _count_keys(value: Any) -> int:
         for item in level:
             if type(item) is dict:
                 count += len(item)
-                below += [inner for inner in item.values() if type(inner) in (dict, list)]
+                below += [inner for inner in item.values() if type(inner) in _CONTAINERS]
             else:
-                below += [inner for inner in item if type(inner) in (dict, list)]
+                below += [inner for inner in item if type(inner) in _CONTAINERS]
         level = below
     return count
 

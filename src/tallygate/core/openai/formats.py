@@ -20,6 +20,8 @@ TOOL_NODES_MAX: Final = 256
 FORMAT_NODES_MAX: Final = 128
 """The network's own limit on the schema of an answer."""
 
+_CONTAINERS: Final = frozenset({dict, list})
+
 TEXT: Final = "text"
 JSON_OBJECT: Final = "json_object"
 JSON_SCHEMA: Final = "json_schema"
@@ -63,5 +65,5 @@ def bound_schema(schema: dict[str, object], path: str, nodes_max: int) -> None:
         below: list[object] = []
         for node in level:
             items = node.values() if isinstance(node, dict) else node
-            below += [item for item in items if type(item) in (dict, list)]  # type: ignore[attr-defined]
+            below += [item for item in items if type(item) in _CONTAINERS]  # type: ignore[attr-defined]
         level = below

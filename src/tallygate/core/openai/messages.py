@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from tallygate.core.errors import Code, Refusal
-from tallygate.core.openai.demands import at, check_text, invalid
+from tallygate.core.openai.demands import at, invalid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ def check_messages(messages: object) -> bool:
             raise invalid(f"messages[{index}].role", f"one of {', '.join(sorted(ROLES))}")
         content = message.get("content")
         if len(message) > 2 or content is None or role in ("tool", "function"):
-            _check_others(message, role, f"messages[{index}]", calls)
+            _check_others(message, role, index, calls)
         if content is None:
             if role != "assistant":
                 raise invalid(f"messages[{index}].content", "a string or a list of text parts")
@@ -103,51 +103,66 @@ def _check_parts(content: object, path: str) -> None:
 # --- what a message may have besides role and content ---
 
 
-def _check_others(message: Mapping[str, object], role: str, path: str, calls: set[str]) -> None:
+def _check_others(message: Mapping[str, object], role: str, index: int, calls: set[str]) -> None:
     """Check everything but role and content; `calls` are the ids of the tool calls so far."""
     if not message.keys() <= _MESSAGE_KEYS:
-        _check_letters(message, _MESSAGE_KEYS, path)
-        _check_media(message, path)
-    check_text(message, "name", path)
-    if role == "function" and message.get("name") is None:
-        raise invalid(f"{path}.name", "the name of the function")
-    if message.get("tool_calls") is not None:
+        _check_letters(message, _MESSAGE_KEYS, f"messages[{index}]")
+        _check_media(message, f"messages[{index}]")
+    name, tool_calls, call_id = message.get("name"), message.get("tool_calls"), message.get("tool_call_id")
+    if name is None:
+        if role == "function":
+            raise invalid(f"messages[{index}].name", "the name of the function")
+    elif not isinstance(name, str):
+        raise invalid(f"messages[{index}].name", "a string")
+    if tool_calls is not None:
         if role != "assistant":
-            raise invalid(f"{path}.tool_calls", "left out: only assistant messages have them")
-        calls |= _check_calls(message["tool_calls"], f"{path}.tool_calls")
-    if message.get("function_call") is not None:
-        _check_function(message["function_call"], f"{path}.function_call")
-    check_text(message, "tool_call_id", path)
-    if role == "tool" and message.get("tool_call_id") not in calls:
-        raise invalid(f"{path}.tool_call_id", "the id of a tool call of an assistant message before it")
+            raise invalid(f"messages[{index}].tool_calls", "left out: only assistant messages have them")
+        calls |= _check_calls(tool_calls, index)
+    if message.get("function_call") is not None and not _is_function(message["function_call"]):
+        raise _no_function(message["function_call"], f"messages[{index}].function_call")
+    if call_id is not None and not isinstance(call_id, str):
+        raise invalid(f"messages[{index}].tool_call_id", "a string")
+    if role == "tool" and call_id not in calls:
+        raise invalid(f"messages[{index}].tool_call_id", "the id of a tool call of an assistant message before it")
 
 
-def _check_calls(tool_calls: object, path: str) -> set[str]:
+def _check_calls(tool_calls: object, index: int) -> set[str]:
+    """Return the ids of the tool calls of a message."""
     if not isinstance(tool_calls, list):
-        raise invalid(path, "a list of tool calls")
+        raise invalid(f"messages[{index}].tool_calls", "a list of tool calls")
     seen: set[str] = set()
-    for index, call in enumerate(tool_calls):
-        place = f"{path}[{index}]"
+    for number, call in enumerate(tool_calls):
         if not isinstance(call, dict):
-            raise invalid(place, "an object with id, type and function")
+            raise invalid(f"messages[{index}].tool_calls[{number}]", "an object with id, type and function")
         call_id = call.get("id")
         if not isinstance(call_id, str) or not call_id:
-            raise invalid(f"{place}.id", "a string that is not empty")
+            raise invalid(f"messages[{index}].tool_calls[{number}].id", "a string that is not empty")
         if call_id in seen:
-            raise invalid(f"{place}.id", "another than those of the calls before it")
+            raise invalid(f"messages[{index}].tool_calls[{number}].id", "another than those of the calls before it")
         seen.add(call_id)
         if call.get("type", "function") != "function":
-            raise invalid(f"{place}.type", "function")
-        _check_function(call.get("function"), f"{place}.function")
+            raise invalid(f"messages[{index}].tool_calls[{number}].type", "function")
+        if not _is_function(call.get("function")):
+            raise _no_function(call.get("function"), f"messages[{index}].tool_calls[{number}].function")
     return seen
 
 
-def _check_function(function: object, path: str) -> None:
+def _is_function(function: object) -> bool:
+    """Return whether this is a function with the arguments that a model has called it with."""
     if not isinstance(function, dict):
-        raise invalid(path, "an object with name and arguments")
-    if not isinstance(function.get("name"), str) or not function["name"]:
-        raise invalid(f"{path}.name", "a string that is not empty")
-    check_text(function, "arguments", path)
+        return False
+    name, arguments = function.get("name"), function.get("arguments", "")
+    return isinstance(name, str) and name != "" and (isinstance(arguments, str) or arguments is None)
+
+
+def _no_function(function: object, path: str) -> Refusal:
+    """Return the refusal of what is none, which names the member that is wrong."""
+    if not isinstance(function, dict):
+        return invalid(path, "an object with name and arguments")
+    name = function.get("name")
+    if not isinstance(name, str) or not name:
+        return invalid(f"{path}.name", "a string that is not empty")
+    return invalid(f"{path}.arguments", "a string")
 
 
 def _check_letters(given: Mapping[str, object], known: frozenset[str], path: str) -> None:

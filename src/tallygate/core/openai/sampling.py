@@ -29,7 +29,7 @@ METADATA_KEY_MAX: Final = 64
 METADATA_VALUE_MAX: Final = 512
 
 _is_token_id = re.compile(r"[0-9]{1,10}", re.ASCII).fullmatch
-_NUMBERS: Final = (int, float)  # not bool, which is an int to isinstance
+_NUMBERS: Final = frozenset({int, float})  # not bool, which is an int to isinstance
 
 
 def _check_within(name: str, least: int, most: int) -> Callable[[object], None]:
