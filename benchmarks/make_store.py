@@ -24,8 +24,10 @@ from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.records import HoldRequest, Sending, SendingEnd
 from tallygate.core.pricing import Price, Sheet, revised
+from tallygate.core.proofs.totals import Totals
 from tallygate.core.usage import Usage
 from tallygate.storage.journal import seal
+from tallygate.storage.proofs.tiles import OpenTile
 from tallygate.storage.sql import QUERIES, SCHEMA
 from tallygate.storage.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, entry_row
 
@@ -155,7 +157,7 @@ def open_new(path: Path) -> tuple[apsw.Connection, list[str]]:
 def write(db: apsw.Connection, history: History, entries: int) -> int:
     """Write the history and the state after it; return how many entries there are."""
     sequence, head, count, told = 0, GENESIS, 0, time.monotonic()
-    headers, rows = [], []
+    headers, rows, tile = [], [], OpenTile(0, Totals())
     db.execute(QUERIES["create_installation"], {"writer": WRITER, "head": GENESIS})
     db.execute("BEGIN")
     for epoch, batch in history.batches(entries):
@@ -165,6 +167,8 @@ def write(db: apsw.Connection, history: History, entries: int) -> int:
         headers.append((sequence, header))
         rows += [entry_row(sequence, written.raw, written.entry) for written in batch]
         count += len(batch)
+        if full := tile.take(head, [written.entry for written in batch]):
+            db.execute(QUERIES["append_tile"], {**full._asdict(), "position": count})
         if len(headers) == GROUP_BATCHES:
             db.executemany("INSERT INTO batches VALUES (?, ?)", headers)
             db.executemany(QUERIES["append_entry"], rows)

@@ -177,8 +177,7 @@ def slot_of(entry: e.Entry) -> str | None:
     """Return an entry's place in its inference: there is one of each, which makes a second ending impossible."""
     if entry.inference is None:
         return None
-    slot = _SLOTS.get(entry.kind)
-    if slot is not None:
+    if (slot := _SLOTS.get(entry.kind)) is not None:
         return slot
     return f"{entry.part}.{entry.try_}{'+' if entry.completion_tokens is None else '-'}"
 

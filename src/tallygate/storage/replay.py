@@ -13,14 +13,16 @@ import os
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import groupby
 from multiprocessing import get_context
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tallygate.core.audit.audit import Audit
 from tallygate.core.audit.problems import P4, P5
 from tallygate.core.audit.stretch import Findings, Stretch
 from tallygate.core.ledger.entry import MalformedEntryError, decode_entry
-from tallygate.storage.proofs.tile_check import find_sum_faults, find_tile_faults
+from tallygate.storage.proofs.tile_check import TileRoots, find_sum_faults, find_tile_faults
 from tallygate.storage.sql import QUERIES
 from tallygate.storage.sqlite_file import entry_row, open_for_reading, reading
 
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], object]
     """Is told how many entries are done, of how many."""
+    EntryRow = tuple[int, bytes, *tuple[object, ...]]
+    """Batch and bytes of an entry, and what the store finds it by."""
 
 SPAN_ENTRIES: Final = 1 << 17
 """How many entries a process takes at a time: they bound its memory, and how often progress is told."""
@@ -53,6 +57,8 @@ NICENESS: Final = 10
 
 _FIRST: Final = (-(2**63), -(2**63))
 _NOWHERE: Final = (2**63 - 1, 2**63 - 1)
+_NO_ROWS: Final[tuple[int, Iterable[EntryRow]]] = (2**63, ())
+"""Rows of no batch: behind all of them."""
 
 
 class ReplayStoppedError(RuntimeError):
@@ -107,7 +113,7 @@ def audit_file(
     with reading(path), contextlib.closing(open_for_reading(path)) as db:
         state = _read_state(db)
         spans = _cut(db, state, span_entries)
-        audit = Audit()
+        audit, roots = Audit(), TileRoots()
         strays: list[Strays] = []
 
         def tell(span: Span) -> None:
@@ -115,15 +121,15 @@ def audit_file(
                 progress(min(span.last_position, state.last_position), state.last_position)
 
         if processes > 1 and len(spans) > 1:
-            doubled = _replay_together(path, db, audit, spans, strays, processes, tell)
+            doubled = _replay_together(path, db, (audit, roots, strays), spans, processes, tell)
         else:
             for span in spans:
-                strays += _feed(db, span, audit)
+                strays += _feed(db, span, audit, roots)
                 tell(span)
             doubled = list(db.execute(QUERIES["doubled_slots"]))
         _tell_strays(strays, audit)
         if not audit.problems.count:  # else the batches themselves are not what they should be
-            _tell(find_tile_faults(db, state.tiles, 1, state.last_batch), audit)
+            _tell(find_tile_faults(db, state.tiles, roots, 1, state.last_batch), audit)
         if not audit.problems.count:
             _tell(find_sum_faults(db, state.tiles, state.last_position, audit.figures.totals), audit)
     for inference, slot in doubled:
@@ -145,10 +151,11 @@ def audit_end(path: Path, *, entries_max: int = END_ENTRIES) -> Report:
         if state.last_position <= entries_max:
             return audit_file(path)
         position, batch = next(db.execute(QUERIES["next_batch"], {"after": state.last_position - entries_max}), _FIRST)
-        stretch = Stretch(sheet for at, sheet in _read_sheets(db) if at < position)
-        _tell_strays(list(_feed(db, Span(position, state.last_position, batch, state.last_batch), stretch)), stretch)
+        stretch, roots = Stretch(sheet for at, sheet in _read_sheets(db) if at < position), TileRoots()
+        span = Span(position, state.last_position, batch, state.last_batch)
+        _tell_strays(list(_feed(db, span, stretch, roots)), stretch)
         if not stretch.problems.count:
-            _tell(find_tile_faults(db, state.tiles, batch, state.last_batch), stretch)
+            _tell(find_tile_faults(db, state.tiles, roots, batch, state.last_batch), stretch)
     return stretch.close(state.accounts, state.open_holds, state.heads)
 
 
@@ -218,19 +225,20 @@ def _tell_strays(strays: Sequence[Strays], replay: Replay) -> None:
         replay.problems.add(P5, f"{number} entries are in no batch's place; the first one says batch {first}")
 
 
-def _feed(db: apsw.Connection, span: Span, replay: Replay) -> Iterator[Strays]:
+def _feed(db: apsw.Connection, span: Span, replay: Replay, roots: TileRoots) -> Iterator[Strays]:
     """Feed a replay batch by batch, and compare what the tables say beside the bytes; return what is in no batch."""
-    rows = db.execute(QUERIES["entries_of_span"], span[:2])
-    row = next(rows, None)
+    groups = groupby(db.execute(QUERIES["entries_of_span"], span[:2]), itemgetter(0))
+    place, rows = next(groups, _NO_ROWS)
     count, first = 0, 0
     for sequence, header in db.execute(QUERIES["batches_of_span"], span[2:]):
-        batch = []
-        while row is not None and row[0] <= sequence:
-            if row[0] == sequence:
-                batch.append(row)
+        batch: list[EntryRow] = []
+        while place <= sequence:
+            if place == sequence:
+                batch += rows
             else:
-                count, first = count + 1, first if count else row[0]
-            row = next(rows, None)
+                first = first if count else place
+                count += len(list(rows))
+            place, rows = next(groups, _NO_ROWS)
         entries = replay.take(header, [columns[1] for columns in batch])
         for number, (columns, entry) in enumerate(zip(batch, entries, strict=True)):
             if entry is not None and columns != entry_row(sequence, columns[1], entry):
@@ -238,9 +246,11 @@ def _feed(db: apsw.Connection, span: Span, replay: Replay) -> Iterator[Strays]:
                 replay.problems.add(P5, f"{where}: the columns beside the entry differ from its bytes")
         if replay.sequence not in (sequence, None):
             replay.problems.add(P5, f"batch {sequence}: the store counts it otherwise than its header")
-    while row is not None:
-        count, first = count + 1, first if count else row[0]
-        row = next(rows, None)
+        roots.take(sequence, replay.head)
+    while place < _NO_ROWS[0]:
+        first = first if count else place
+        count += len(list(rows))
+        place, rows = next(groups, _NO_ROWS)
     if count:
         yield Strays(count, first)
 
@@ -262,23 +272,25 @@ _reader: _Reader | None = None
 def _replay_together(
     path: Path,
     db: apsw.Connection,
-    audit: Audit,
+    whole: tuple[Audit, TileRoots, list[Strays]],
     spans: Sequence[Span],
-    strays: list[Strays],
     processes: int,
     tell: Callable[[Span], None],
 ) -> list[tuple[str, str]]:
     """Have spans replayed by other processes, and join what they find in order; return the doubled slots."""
+    audit, roots, strays = whole
     with _pool_of(processes, _open_reader, path) as pool:
         doubled = pool.submit(_find_doubled)
         ahead = iter(spans)
-        waiting: deque[Future[Findings | None]] = deque()
+        waiting: deque[Future[tuple[Findings, TileRoots] | None]] = deque()
         for span in spans:
             while len(waiting) <= 2 * processes and (upcoming := next(ahead, None)) is not None:
                 waiting.append(pool.submit(_replay_span, upcoming))
-            findings = waiting.popleft().result()
-            if findings is None or not audit.join(findings):
-                strays += _feed(db, span, audit)
+            found = waiting.popleft().result()
+            if found is not None and audit.join(found[0]):
+                roots.add(found[1])
+            else:
+                strays += _feed(db, span, audit, roots)
             tell(span)
         return doubled.result()
 
@@ -298,12 +310,13 @@ def _read_sheets(db: apsw.Connection) -> Iterator[tuple[int, Entry]]:
             yield position, decode_entry(raw)
 
 
-def _replay_span(span: Span) -> Findings | None:
+def _replay_span(span: Span) -> tuple[Findings, TileRoots] | None:
     """Replay a span by itself; None if there is anything in it that does not belong there."""
     path, db, sheets = _opened()
     with reading(path):
         stretch = Stretch(sheet for position, sheet in sheets if position < span.first_position)
-        return None if any(_feed(db, span, stretch)) else stretch.finish()
+        roots = TileRoots()
+        return None if any(_feed(db, span, stretch, roots)) else (stretch.finish(), roots)
 
 
 def _find_doubled() -> list[tuple[str, str]]:

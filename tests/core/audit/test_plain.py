@@ -16,9 +16,10 @@ from tallygate.core.audit.audit import Audit
 from tallygate.core.ledger import entry as e
 from tallygate.core.pricing import Price, Sheet
 from tests.core.audit.forgery import entries_of, forge, make_world
-from tests.core.ledger.world import FIRST, MODEL, USD, World, end, usage
+from tests.core.ledger.world import FIRST, MODEL, USD, WRITER, World, end, seal, usage
 
 if TYPE_CHECKING:
+    from tallygate.core.ledger.batch import Header
     from tallygate.core.ledger.entry import Entry
 
 WORLD = make_world()
@@ -34,11 +35,11 @@ class Counting(Audit):
 
     taken = 0
 
-    def take_plain(self, entry: Entry, entry_bytes: bytes) -> bool:
+    def take_plain(self, entry_bytes: bytes, header: Header) -> Entry | None:
         """Count."""
-        is_taken = super().take_plain(entry, entry_bytes)
-        self.taken += is_taken
-        return is_taken
+        entry = super().take_plain(entry_bytes, header)
+        self.taken += entry is not None
+        return entry
 
 
 @st.composite
@@ -136,3 +137,33 @@ def test_ordinary_call_beside_others_of_its_account_is_taken() -> None:
 
     assert work.taken == 3
     assert world.audit().problems == []
+
+
+@pytest.mark.parametrize("number", ORDINARY)
+def test_ordinary_entry_is_taken_in_its_one_form_only(number: int) -> None:
+    """A hold or a charge whose epoch is written with a byte more says the same, and is told all the same."""
+    entry = ENTRIES[number]
+    writer = entry.writer + bytes([entry.epoch])
+    raws = [e.encode_entry(other) for other in ENTRIES]
+    raws[number] = raws[number].replace(writer, entry.writer + bytes([0xCC, entry.epoch]), 1)
+    (header, _), *_ = seal([raws])
+    work = Counting()
+    work.take(header, raws)
+
+    assert e.read_entry(raws[number]) == entry
+    assert work.problems.listed[0].endswith(f"entry {number}: not in canonical form")
+
+
+@pytest.mark.parametrize(("nonce_bytes", "writer_bytes"), [(15, 16), (16, 15)])
+def test_ordinary_entry_has_whole_ids(nonce_bytes: int, writer_bytes: int) -> None:
+    """A nonce, or a writer that even its header shortens, is told as it would be of any other entry."""
+    raws = [e.encode_entry(replace(entry, writer=entry.writer[:writer_bytes])) for entry in ENTRIES]
+    number = ORDINARY[0]
+    changed = replace(e.read_entry(raws[number]), nonce=bytes(nonce_bytes))
+    raws[number] = e.encode_entry(changed)
+    (header, _), *_ = seal([raws], writer=WRITER[:writer_bytes])
+    work = Counting()
+    work.take(header, raws)
+
+    told = [problem for problem in work.problems.listed if f", entry {number}: nonce and writer" in problem]
+    assert len(told) == 1

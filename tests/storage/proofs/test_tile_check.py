@@ -115,3 +115,16 @@ async def test_damage_after_the_last_anchor_leaves_the_other_proofs_standing(pat
     faults = check_anchors(archive, anchors, key).faults
 
     assert faults[-1].startswith(("the last anchor commits to other balances", "the last anchor's totals cannot be"))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_tile_that_lies_in_several_parts_is_checked(path: Path, number: int) -> None:
+    """A tile that begins in one part of a replayed history and ends in another is made of its batches all the same."""
+    assert audit_file(path, span_entries=100).problems == []
+    assert audit_file(path, processes=2, span_entries=100).problems == []
+
+    change(path, "UPDATE tiles SET root = zeroblob(32) WHERE number = ?", number)
+
+    told = [f"tile {number}: its root is not that of its batches"]
+    assert audit_file(path, span_entries=100).problems == told
+    assert audit_file(path, processes=2, span_entries=100).problems == told

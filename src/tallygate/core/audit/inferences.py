@@ -6,22 +6,22 @@ is open, not with the history. It never trusts an entry, and never raises for on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 from tallygate.core.audit.figures import PROMPT_CHARGED, VOIDED
 from tallygate.core.audit.problems import P1, P3, P4, P6, P7, Tell
 from tallygate.core.audit.rules import BASE, FEE, HELD, PAID, UNPAID, is_payable
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.entry import Flag, entry_id
-from tallygate.core.pricing import Price, Sheet, platform_fee
+from tallygate.core.ledger.entry import Entry, Flag, entry_id
+from tallygate.core.pricing import Sheet, platform_fee
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tallygate.core.audit.figures import Figures
-    from tallygate.core.ledger.entry import Entry
 from tallygate.core.audit.rules import Moves
 
 TAG_BYTES: Final = 16
@@ -34,19 +34,20 @@ _CHARGED_AFTER_CRASH = int(Flag.CHARGED_AFTER_CRASH)
 class Listed(NamedTuple):
     """A price of a sheet, with the fee that goes with it."""
 
-    price: Price
+    input_picousd: int
+    output_picousd: int
+    call_picousd: int
     fee_ppm: int
 
 
 Attempt = tuple[int | None, int | None]
 """A part and a try."""
-Sending = tuple[bytes | None, "Entry"]
+Sending = tuple[bytes | None, Entry]
 """A sending that has not ended: the id of the `attempt` that began it (None where the hold did), and that entry."""
 
 
-@dataclass(slots=True)
-class OpenHold:
-    """A hold that has not ended.
+class OpenHold(msgspec.Struct, gc=False):
+    """A hold that has not ended; a struct, since nothing is made more often, and nothing in it points back.
 
     Attributes:
         id: Of its entry.
@@ -54,7 +55,8 @@ class OpenHold:
         held: What it took.
         listed: Its price; None where no known sheet has one.
         most: What its bounds cost, base and fee; None where that is not known.
-        sendings: Those that have not ended, by part and try.
+        changed: The sendings that have not ended; None as long as that is the one that the hold began, as it nearly
+            always is to the end.
     """
 
     id: bytes
@@ -62,12 +64,29 @@ class OpenHold:
     held: int
     listed: Listed | None
     most: tuple[int, int] | None
-    sendings: dict[Attempt, Sending]
+    changed: dict[Attempt, Sending] | None = None
+
+    @property
+    def sendings(self) -> dict[Attempt, Sending]:
+        """Those that have not ended, by part and try; may be changed."""
+        if self.changed is None:
+            self.changed = {(self.entry.part, self.entry.try_): (None, self.entry)}
+        return self.changed
+
+    def copy(self) -> OpenHold:
+        """Return a copy that can go on by itself."""
+        changed = None if self.changed is None else dict(self.changed)
+        return OpenHold(self.id, self.entry, self.held, self.listed, self.most, changed)
 
     def is_sent_only(self, ending: Entry) -> bool:
         """Return whether the one sending that is under way is the one that an ending names."""
-        last = self.sendings.get((ending.part, ending.try_))
-        return last is not None and last[1].upstream == ending.upstream and len(self.sendings) == 1
+        if self.changed is None:
+            began = self.entry
+        elif len(self.changed) == 1:
+            ((_, began),) = self.changed.values()
+        else:
+            return False
+        return began.upstream == ending.upstream and began.try_ == ending.try_ and began.part == ending.part
 
 
 class Inferences:
@@ -77,14 +96,14 @@ class Inferences:
         self.open: dict[str, OpenHold] = {}
         self.sheets_digest = b""
         self._in_force = 0
-        self._listed: dict[tuple[int | None, str | None], Listed] = {}
+        self._listed: dict[int | None, dict[str | None, Listed]] = {}
 
     def copy(self) -> Inferences:
         """Return a copy that can go on by itself."""
         other = Inferences()
-        other.open = {name: replace(hold, sendings=dict(hold.sendings)) for name, hold in self.open.items()}
+        other.open = {name: hold.copy() for name, hold in self.open.items()}
         other.sheets_digest, other._in_force = self.sheets_digest, self._in_force
-        other._listed = dict(self._listed)
+        other._listed = {version: dict(listed) for version, listed in self._listed.items()}
         return other
 
     def take_over(self, holds: Mapping[str, OpenHold], sheets: Iterable[Entry], tell: Tell) -> None:
@@ -104,29 +123,34 @@ class Inferences:
         if sheet.version != entry.sheet_version or sheet.version != self._in_force + 1:
             tell(P6, f"sheet version {sheet.version} is out of order")
         self._in_force = sheet.version
+        listed = self._listed.setdefault(sheet.version, {})
         for model, price in sheet.prices.items():
-            self._listed[sheet.version, model] = Listed(price, sheet.fee_ppm)
+            listed[model] = Listed(price.input, price.output, price.call, sheet.fee_ppm)
         self.sheets_digest = sha256(self.sheets_digest + text.encode()).digest()
 
     def listed_in_force(self, entry: Entry) -> Listed | None:
         """Return the price that a hold names, if its sheet is the one in force."""
         if entry.sheet_version != self._in_force:
             return None
-        return self._listed.get((entry.sheet_version, entry.model))
+        return self.listed_at(entry)
+
+    def listed_at(self, entry: Entry) -> Listed | None:
+        """Return the price that a hold names, if any sheet that is known has it."""
+        listed = self._listed.get(entry.sheet_version)
+        return None if listed is None else listed.get(entry.model)
 
     def open_hold(
         self, entry: Entry, entry_bytes: bytes, held: int, listed: Listed | None, most: tuple[int, int] | None
     ) -> None:
         """Open a hold, whatever is to be said of it."""
-        sendings: dict[Attempt, Sending] = {(entry.part, entry.try_): (None, entry)}
-        self.open[entry.inference or ""] = OpenHold(entry_id(entry_bytes), entry, held, listed, most, sendings)
+        self.open[entry.inference or ""] = OpenHold(entry_id(entry_bytes), entry, held, listed, most)
 
     def take_hold(self, entry: Entry, entry_bytes: bytes, moves: Moves, tell: Tell) -> None:
         """Open a hold, and check it."""
         inference = entry.inference or ""
         if inference in self.open:
             tell(P4, f"inference {inference} has a hold already")
-        listed = self._listed.get((entry.sheet_version, entry.model))
+        listed = self.listed_at(entry)
         most = list_price(listed, entry)
         held = moves.get(HELD, 0)
         self.open_hold(entry, entry_bytes, held, listed, most)
@@ -202,8 +226,8 @@ def list_price(listed: Listed | None, entry: Entry) -> tuple[int, int] | None:
     prompt, completion = entry.prompt_tokens, entry.completion_tokens
     if listed is None or prompt is None or completion is None or prompt < 0 or completion < 0:
         return None
-    price, fee_ppm = listed
-    base = prompt * price.input + completion * price.output + price.call
+    input_picousd, output_picousd, call_picousd, fee_ppm = listed
+    base = prompt * input_picousd + completion * output_picousd + call_picousd
     return base, platform_fee(base, fee_ppm)
 
 

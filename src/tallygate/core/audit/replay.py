@@ -11,7 +11,7 @@ takes the word of the entry and has it checked later. Those three answers are al
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tallygate.core.audit.figures import Figures
@@ -29,7 +29,7 @@ from tallygate.core.ledger.batch import (
     header_hash,
 )
 from tallygate.core.ledger.entry import Entry, MalformedEntryError, decode_entry
-from tallygate.core.ledger.merkle import leaf_hash, merkle_root
+from tallygate.core.ledger.merkle import leaf_hashes, merkle_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,11 +46,18 @@ class Tip(NamedTuple):
 
 @dataclass(slots=True)
 class Balance:
-    """An account as the replay has it, in pico-dollars."""
+    """An account as the replay has it, in pico-dollars, and the names of its two ledger accounts."""
 
+    account: InitVar[str]
     available: int = 0
     held: int = 0
     sequence: int = 0
+    available_account: str = field(init=False)
+    held_account: str = field(init=False)
+
+    def __post_init__(self, account: str) -> None:
+        """Make the names once: they are compared with those of every entry."""
+        self.available_account, self.held_account = e.available_account(account), e.held_account(account)
 
 
 class Replay:
@@ -58,6 +65,7 @@ class Replay:
 
     Attributes:
         sequence: What the header of the last batch says of its place; None if it is no header.
+        head: The hash of the last header that is one.
     """
 
     def __init__(self) -> None:
@@ -69,6 +77,7 @@ class Replay:
         self.references: set[tuple[str, str]] = set()
         self.inferences = Inferences()
         self.sequence: int | None = None
+        self.head = GENESIS
         self._header: Header | None = None
         self._number = 0
         self._kind = ""
@@ -87,7 +96,7 @@ class Replay:
 
     def meet_account(self, entry: Entry, available: int, held: int) -> Balance:  # noqa: ARG002
         """Return what an account had before its first entry, which adds this."""
-        return Balance()
+        return Balance(entry.account or "")
 
     def meet_unheld(self, entry: Entry, entry_bytes: bytes) -> None:  # noqa: ARG002
         """Take an attempt or an ending of an inference that is not open."""
@@ -111,33 +120,28 @@ class Replay:
         self._check_chain(header, header_bytes)
         if header.entry_count != len(entries) or not entries:
             problems.add(P5, f"{self._where}: the header counts {header.entry_count} entries, there are {len(entries)}")
-        elif merkle_root([leaf_hash(entry) for entry in entries]) != header.root:
+        elif merkle_root(leaf_hashes(entries)) != header.root:
             problems.add(
                 P5, f"{self._where}: the entries do not have the sealed root: one was changed, moved or replaced"
             )
         figures.entries += len(entries)
         decoded: list[Entry | None] = []
         for number, entry_bytes in enumerate(entries):
-            try:
-                entry = decode_entry(entry_bytes)
-            except MalformedEntryError as error:
-                problems.add(P5, f"{self._where}, entry {number}: {error}")
-                decoded.append(None)
-                continue
+            entry = self.take_plain(entry_bytes, header)
+            if entry is None:
+                try:
+                    entry = decode_entry(entry_bytes)
+                except MalformedEntryError as error:
+                    problems.add(P5, f"{self._where}, entry {number}: {error}")
+                else:
+                    self._number = number
+                    self.take_closely(entry, entry_bytes, header)
             decoded.append(entry)
-            if entry.epoch != header.epoch or entry.writer != header.writer or not self.take_plain(entry, entry_bytes):
-                self._number = number
-                self.take_closely(entry, entry_bytes, header)
         return decoded
 
-    def take_plain(self, entry: Entry, entry_bytes: bytes) -> bool:
-        """Take an entry at one look if it is of the ordinary kind and just as it must be."""
-        kind = entry.kind
-        if kind == e.SETTLE:
-            return self._plain.take_settle(entry, self, self._figures)
-        if kind == e.HOLD:
-            return self._plain.take_hold(entry, entry_bytes, self, self._figures)
-        return False
+    def take_plain(self, entry_bytes: bytes, header: Header) -> Entry | None:
+        """Take an entry at one look and return it, if it is of an ordinary kind and just as it must be."""
+        return self._plain.take(entry_bytes, header, self, self._figures)
 
     def take_closely(self, entry: Entry, entry_bytes: bytes, header: Header) -> None:
         """Check everything that there is to an entry, and tell what is wrong."""
@@ -224,7 +228,8 @@ class Replay:
         if header.epoch < tip.epoch:
             self.problems.add(P4, f"{self._where}: written under epoch {header.epoch} after epoch {tip.epoch}")
         starts = tip.starts + (header.epoch != tip.epoch)
-        self.tips[header.writer] = Tip(header_hash(header_bytes), header.sequence, header.epoch, starts)
+        self.head = header_hash(header_bytes)
+        self.tips[header.writer] = Tip(self.head, header.sequence, header.epoch, starts)
 
     def _check_account(self, entry: Entry, account: str, moves: Moves) -> None:
         more, more_held = moves.get(AVAILABLE, 0), moves.get(HELD, 0)

@@ -91,7 +91,7 @@ class Stretch(Replay):
             (entry.account_sequence or 0) - 1,
         )
         self._before.accounts[entry.account or ""] = before
-        return Balance(*before)
+        return Balance(entry.account or "", *before)
 
     def meet_unheld(self, entry: Entry, entry_bytes: bytes) -> None:  # noqa: ARG002
         """Leave it to the audit, which knows what is open."""

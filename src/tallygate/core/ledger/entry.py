@@ -117,16 +117,40 @@ def entry_id(entry_bytes: bytes) -> bytes:
     return sha256(entry_bytes).digest()
 
 
+def encode_fields(fields: tuple[object, ...]) -> bytes:
+    """Return the canonical bytes of the entry that has these fields, all of them in their order.
+
+    Raises:
+        OverflowError: A number does not fit 64 bits.
+    """
+    return _encode(fields)
+
+
+def beginning_of(kind: str) -> bytes:
+    """Return the bytes with which all entries of a kind begin: that these are so many fields, the format, the kind."""
+    whole = _encode(Entry(FORMAT, kind, b"", 0, b"", 0))
+    return whole[: whole.index(kind.encode()) + len(kind)]
+
+
+def read_entry(entry_bytes: bytes) -> Entry:
+    """Return the entry that bytes can be read as; whether they are its one canonical form is not yet known.
+
+    Raises:
+        MalformedEntryError: The bytes cannot be read as an entry.
+    """
+    try:
+        return _decode(entry_bytes)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedEntryError(f"not an entry: {error}") from None
+
+
 def decode_entry(entry_bytes: bytes) -> Entry:
     """Return the entry of canonical bytes.
 
     Raises:
         MalformedEntryError: The bytes are no entry, or one that is written otherwise than we would write it.
     """
-    try:
-        entry = _decode(entry_bytes)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedEntryError(f"not an entry: {error}") from None
+    entry = read_entry(entry_bytes)
     if entry.format != FORMAT or entry.kind not in KINDS:
         raise MalformedEntryError(f"unknown format {entry.format} or kind {entry.kind!r}")
     if len(entry.nonce) != ID_BYTES or len(entry.writer) != ID_BYTES:

@@ -19,7 +19,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 HASH_BYTES: Final = 32
 EMPTY_ROOT: Final = sha256(b"").digest()
@@ -34,6 +34,11 @@ def leaf_hash(data: bytes) -> bytes:
     return sha256(_LEAF + data).digest()
 
 
+def leaf_hashes(data: Iterable[bytes]) -> list[bytes]:
+    """Return what stands for each of these in a tree."""
+    return [sha256(_LEAF + datum).digest() for datum in data]
+
+
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Return what stands for two neighbours."""
     return sha256(_NODE + left + right).digest()
@@ -44,9 +49,9 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
     level = list(leaves)
     if not level:
         return EMPTY_ROOT
-    while len(level) > 1:
-        odd = [level[-1]] if len(level) % 2 else []
-        level = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)] + odd
+    while (size := len(level)) > 1:  # `node_hash`, spelled out: a long proof takes a root for every second entry
+        pairs = [sha256(_NODE + level[i] + level[i + 1]).digest() for i in range(0, size - 1, 2)]
+        level = pairs + level[-1:] if size % 2 else pairs
     return level[0]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from tallygate.core.ledger.batch import header_hash
 from tallygate.core.ledger.entry import decode_entry
 from tallygate.core.ledger.merkle import merkle_root
 from tallygate.core.proofs.checkpoint import header_leaf
@@ -26,19 +25,47 @@ KeptTile = tuple[bytes, int, bytes]
 """A row: the root over its batches, the position of its last entry, and the totals after it."""
 
 
+class TileRoots:
+    """The roots of tiles, made of header hashes as they pass in a replay: so that no header is read for it once more.
+
+    Parts of the history, taken apart, add up in their order; a tile that lies in two of them waits for its other part.
+    """
+
+    def __init__(self) -> None:
+        self.roots: dict[int, bytes] = {}
+        self._leaves: dict[int, list[bytes]] = {}
+
+    def take(self, sequence: int, header_hash: bytes) -> None:
+        """Take the hash of the next batch's header."""
+        self._extend(-(-sequence // TILE_BATCHES), [header_leaf(header_hash)])
+
+    def add(self, later: TileRoots) -> None:
+        """Take over what a later part of the history has made."""
+        self.roots |= later.roots
+        for number, leaves in later._leaves.items():
+            self._extend(number, leaves)
+
+    def _extend(self, number: int, more: Sequence[bytes]) -> None:
+        leaves = self._leaves.get(number)
+        if leaves is None:
+            leaves = self._leaves[number] = []
+        leaves += more
+        if len(leaves) == TILE_BATCHES:
+            self.roots[number] = merkle_root(leaves)
+            del self._leaves[number]
+
+
 def find_tile_faults(
-    db: apsw.Connection, tiles: Sequence[KeptTile], first_batch: int, last_batch: int
+    db: apsw.Connection, tiles: Sequence[KeptTile], found: TileRoots, first_batch: int, last_batch: int
 ) -> Iterator[str]:
-    """Return which tiles are not what the batches from one to another make of them."""
+    """Return which tiles are not what the batches from one to another, all taken and found right, make of them."""
     full = last_batch // TILE_BATCHES
     if len(tiles) != full:
         yield f"tiles: {last_batch} batches make {full} of them, the store has {len(tiles)}"
         return
     skipped = (max(first_batch, 1) + TILE_BATCHES - 2) // TILE_BATCHES
-    span = (skipped * TILE_BATCHES + 1, full * TILE_BATCHES)
-    headers = db.execute(QUERIES["batches_of_span"], span)
     for number, (root, position, _) in enumerate(tiles[skipped:], skipped + 1):
-        if merkle_root([header_leaf(header_hash(header)) for _, header in islice(headers, TILE_BATCHES)]) != root:
+        if found.roots.get(number) != root:
             yield f"tile {number}: its root is not that of its batches"
         places = [batch for _, batch, _ in islice(db.execute(QUERIES["entries_after"], (position - 1,)), 2)]
         if not (places[:1] == [number * TILE_BATCHES] and places[1:] != places[:1]):
