@@ -238,14 +238,8 @@ class Life:
         assert answer is not None
         try:
             body = self._dispatch.first + await self.watch.until(answer.read_all(ANSWER_BYTES_MAX))
-            completion = Completion(
-                body,
-                self._inference.id,
-                self._call.card.id,
-                self._relay.time_s(),
-                self._tally,
-                logprobs=self._call.chat.logprobs,
-            )
+            model, logprobs, now_s = self._call.card.id, self._call.chat.logprobs, self._relay.time_s()
+            completion = Completion(body, self._inference.id, model, now_s, self._tally, logprobs=logprobs)
         except (SendingError, UnusableAnswerError):
             await self._end_failed(Event.UNUSABLE, UNUSABLE)
             return
