@@ -9,7 +9,7 @@ import pytest
 
 from tallygate.core.bounding import ModelCard
 from tallygate.core.openai import Policy
-from tests.relay.world import MODEL, open_world
+from tests.relay.world import MODEL, chat_body, open_world
 
 if TYPE_CHECKING:
     from tests.relay.caller import Answer
@@ -236,3 +236,25 @@ async def test_the_samples_of_the_two_gateways(
         assert {chunk["model"] for chunk in (answer.chunks if stream else [answer.json()])} == {card.id}
         assert sent(world)["temperature"] == 0.7
         assert sent(world).get("thinking") == fields.get("thinking")
+
+
+@pytest.mark.parametrize("kind", ["gonka", "openai"])
+async def test_an_estimate_tells_the_same_changes(kind: str) -> None:
+    """What is left out, coerced and flattened is foretold by an estimate word for word, by the same settings."""
+    fields = {
+        "messages": [{"role": "user", "content": PARTS}],
+        "store": True,
+        "tools": [TOOL],
+        "tool_choice": "required",
+        "top_k": 5,
+    }
+    async with open_world(kind, parameters=Policy("strip", repairs=True)) as world:
+        caller = await world.connect()
+        await caller.request("POST", "/v1/estimate", world.headers(), chat_body(**fields))
+        foretold = (await caller.answer()).json()
+        answer = await world.chat(**fields)
+
+        assert foretold["accepted"] is True
+        assert foretold["changes"] == changes(answer)
+        flat = "content=text, " if kind == "gonka" else ""
+        assert changes(answer) == (f"-store, -top_k, -tools[].function.strict, tool_choice=auto, {flat}temperature=0.7")
