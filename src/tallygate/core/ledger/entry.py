@@ -160,20 +160,6 @@ def decode_entry(entry_bytes: bytes) -> Entry:
     return entry
 
 
-def read_entry(entry_bytes: bytes) -> Entry:
-    """Return the entry of bytes that a store has taken in its canonical form: that is not asked again here.
-
-    For whoever adds up many entries, and leaves it to the audit whether they are what they should be.
-
-    Raises:
-        MalformedEntryError: The bytes are no entry.
-    """
-    try:
-        return _decode(entry_bytes)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedEntryError(f"not an entry: {error}") from None
-
-
 def available_account(account: str) -> str:
     """Return the name of the ledger account with a customer's free money."""
     return f"account/{account}/available"
