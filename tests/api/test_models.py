@@ -111,4 +111,4 @@ async def test_a_key_is_shown_what_it_may_use() -> None:
         ]
 
     assert [model["id"] for model in listed["data"]] == ["house/small"]
-    assert kept == [200, 404, 404]
+    assert kept == [200, 403, 404]

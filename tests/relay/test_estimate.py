@@ -100,6 +100,17 @@ async def test_what_would_be_refused_is_told_as_the_call_would_be_told(body: byt
     assert (found["accepted"], found["hold"], found["likely"]) == (False, None, None)
 
 
+async def test_a_model_that_the_key_may_not_use_is_told() -> None:
+    """A model that is not among those of the key is the call's own 403."""
+    async with open_world() as world:
+        (key,) = world.ledger.keys()
+        await world.ledger.change_key(key.id, "key", KeyTerms(models=frozenset({"another/model"})), "test")
+        found, refused = await estimate(world), await world.chat()
+
+    assert refused.status == 403
+    assert (found["model"], found["refusal"]) == (MODEL, {"status": 403, "error": refused.json()["error"]})
+
+
 async def test_want_of_money_is_told_with_what_it_would_take() -> None:
     """Without the money an estimate is the call's own 402, beside what would have to be held."""
     async with open_world(picousd=1000) as world:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tallygate.api.http import Response, Route
-from tallygate.core.errors import Code, Refusal
+from tallygate.core.access import check_model
 from tallygate.core.openai.features import supported_parameters
 from tallygate.core.pricelist import list_unit
 
@@ -61,12 +61,12 @@ class ModelApi:
         return Response.json({"object": "list", "data": [self._describe(card, sheet) for card in cards]})
 
     async def model(self, request: Request, _: Sink) -> Response:
-        """Describe one model; one that the key may not use is not there."""
+        """Describe one model; one that the key may not use is refused as on a call."""
         key = self._find_key(request)
         sheet = self._ledger.sheet
         card = self._catalog.find(request.argument, sheet)
-        if not _may_use(key, card):
-            raise Refusal(Code.MODEL_NOT_FOUND, "This API key may not use this model.", param="model")
+        if key is not None:
+            check_model(key, card.id)
         return Response.json(self._describe(card, sheet))
 
     def _find_key(self, request: Request) -> ApiKey | None:
