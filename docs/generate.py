@@ -90,12 +90,20 @@ def _statuses() -> Iterator[tuple[str, Failure]]:
 
 
 def errors() -> str:
-    """Every code with its status and type."""
+    """Every code with its status and type, what it means, and what to do."""
+    heads = ("status", "type", "code", "what it means", "what to do", "`x-should-retry`")
     rows = (
-        (str(p.status), f"`{p.type}`", f"`{code.value}`", "" if p.retry is None else f"`{str(p.retry).lower()}`")
-        for code, p in PROBLEMS.items()
+        (
+            str(problem.status),
+            f"`{problem.type}`",
+            f"`{code.value}`",
+            problem.message,
+            problem.advice,
+            "" if problem.retry is None else f"`{str(problem.retry).lower()}`",
+        )
+        for code, problem in PROBLEMS.items()
     )
-    return table(("status", "type", "code", "`x-should-retry`"), rows)
+    return table(heads, rows)
 
 
 def parameters() -> str:

@@ -14,6 +14,7 @@ from tallygate.core.errors import Code, Refusal
 
 # The design's and the contract's words: status, type, whether the clients' own rule for retries is corrected.
 ROWS = {
+    Code.INVALID_HTTP: (400, "invalid_request_error", "false"),
     Code.INVALID_JSON: (400, "invalid_request_error", None),
     Code.INVALID_VALUE: (400, "invalid_request_error", None),
     Code.UNKNOWN_PARAMETER: (400, "invalid_request_error", None),
@@ -29,13 +30,17 @@ ROWS = {
     Code.MODEL_NOT_FOUND: (404, "invalid_request_error", None),
     Code.NOT_FOUND: (404, "invalid_request_error", None),
     Code.METHOD_NOT_ALLOWED: (405, "invalid_request_error", None),
+    Code.REQUEST_TIMEOUT: (408, "invalid_request_error", "false"),
     Code.CONFLICT: (409, "invalid_request_error", "false"),
     Code.IDEMPOTENCY_IN_PROGRESS: (409, "invalid_request_error", None),
     Code.IDEMPOTENCY_ALREADY_CHARGED: (409, "invalid_request_error", "false"),
     Code.IDEMPOTENCY_KEY_REUSED: (422, "invalid_request_error", None),
     Code.REQUEST_TOO_LARGE: (413, "invalid_request_error", None),
     Code.UNSUPPORTED_MEDIA_TYPE: (415, "invalid_request_error", None),
+    Code.UNSUPPORTED_EXPECTATION: (417, "invalid_request_error", None),
     Code.BALANCE_HELD: (429, "rate_limit_error", None),
+    Code.RATE_LIMIT_EXCEEDED: (429, "rate_limit_error", None),
+    Code.HEAD_TOO_LARGE: (431, "invalid_request_error", "false"),
     Code.INTERNAL_ERROR: (500, "server_error", None),
     Code.UPSTREAM_ERROR: (502, "server_error", None),
     Code.UPSTREAM_MISCONFIGURED: (502, "server_error", "false"),
@@ -64,6 +69,7 @@ def test_row(code: Code, row: tuple[int, str, str | None]) -> None:
     refusal = Refusal(code, "Words.")
     status, type_, should_retry = row
     assert Problems().status(refusal) == status
+    assert json.loads(Problems().error(Refusal(code)))["message"] == PROBLEMS[code].message
     assert json.loads(Problems().body(refusal)) == {
         "error": {"message": "Words.", "type": type_, "param": None, "code": code.value}
     }
@@ -80,6 +86,7 @@ def test_what_must_not_be_repeated(code: Code) -> None:
         in {
             Code.IDEMPOTENCY_IN_PROGRESS,
             Code.BALANCE_HELD,
+            Code.RATE_LIMIT_EXCEEDED,
             Code.INTERNAL_ERROR,
             Code.UPSTREAM_ERROR,
             Code.NETWORK_UNAVAILABLE,
@@ -98,6 +105,20 @@ def test_out_of_money(status: int, code: str) -> None:
     assert (error["type"], error["code"]) == ("insufficient_quota", code)
     assert error["metadata"] == {"balance_usd": "0", "required_usd": "1.5"}
     assert headers(refusal, problems)["x-should-retry"] == "false"
+
+
+def test_the_network_is_quoted() -> None:
+    """What the network has said of a request stands behind what the code means."""
+    error = json.loads(Problems().error(Refusal(Code.UPSTREAM_REJECTED, quote="top_p must be above zero")))
+    assert error["message"] == "The network rejected this request. It says: top_p must be above zero"
+
+
+def test_every_code_is_explained() -> None:
+    """Each code has a meaning and an advice of its own, as sentences; no meaning does for two codes."""
+    for problem in PROBLEMS.values():
+        assert re.fullmatch(r"[A-Z/].*[.…]", problem.message)
+        assert re.fullmatch(r"[A-Z].*\.", problem.advice)
+    assert len({problem.message for problem in PROBLEMS.values()}) == len(PROBLEMS)
 
 
 def test_installations_are_apart() -> None:
@@ -122,10 +143,10 @@ def test_inference_id() -> None:
 
 @given(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")) | st.none())
 def test_any_words(message: str, param: str | None) -> None:
-    """Whatever words a refusal has, its body is one line of JSON that says just them."""
+    """Whatever words a refusal has, its body is one line of JSON that says just them, or else what the code means."""
     refusal = Refusal(Code.INVALID_VALUE, message, param=param)
     body = Problems().body(refusal)
     error = json.loads(body)["error"]
-    assert (error["message"], error["param"]) == (message, param)
+    assert (error["message"], error["param"]) == (message or PROBLEMS[Code.INVALID_VALUE].message, param)
     assert not re.search(rb"[\r\n]", body)
     assert headers(refusal)["content-type"] == "application/json"

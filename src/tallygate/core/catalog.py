@@ -36,9 +36,7 @@ class Catalog:
         """
         card = self._by_name.get(name.lower()) or self._priced(name, sheet)
         if card is None or card.id not in sheet.prices or not self._serves(card.id):
-            raise Refusal(
-                Code.MODEL_NOT_FOUND, "There is no such model here; /v1/models lists what there is.", param="model"
-            )
+            raise Refusal(Code.MODEL_NOT_FOUND, param="model")
         return card
 
     def offered(self, sheet: Sheet) -> Sequence[ModelCard]:

@@ -1,8 +1,8 @@
 """Why a call can be refused or fail, in the words of the contract.
 
-A `Refusal` is an expected outcome with a stable code, a message for the caller and, where it helps, the place in
-the request. What HTTP makes of a code (status, type, retry headers) is the edge's table, not ours. Anything that
-is *not* a `Refusal` or one of the few errors below is a defect of ours.
+A `Refusal` is an expected outcome with a stable code and, where it helps, a more exact message for the caller and the
+place in the request. What a code means and what HTTP makes of it is the edge's table (`api/problems.py`), not ours.
+Anything that is *not* a `Refusal` or one of the few errors below is a defect of ours.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class Code(StrEnum):
     """The stable codes of the contract (`error.code`)."""
 
+    INVALID_HTTP = "invalid_http"
     INVALID_JSON = "invalid_json"
     INVALID_VALUE = "invalid_value"
     UNKNOWN_PARAMETER = "unknown_parameter"
@@ -25,12 +26,16 @@ class Code(StrEnum):
     UNSUPPORTED_HEADER = "unsupported_header"
     UNSUPPORTED_ENDPOINT = "unsupported_endpoint"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    REQUEST_TIMEOUT = "request_timeout"
     REQUEST_TOO_LARGE = "request_too_large"
+    HEAD_TOO_LARGE = "head_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    UNSUPPORTED_EXPECTATION = "unsupported_expectation"
     INVALID_API_KEY = "invalid_api_key"
     ACCOUNT_DEACTIVATED = "account_deactivated"
     MODEL_NOT_ALLOWED = "model_not_allowed"
     MODEL_NOT_FOUND = "model_not_found"
+    RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
     BALANCE_HELD = "balance_held"
     INSUFFICIENT_BALANCE = "insufficient_balance"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
@@ -57,26 +62,29 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the pr
 
     Args:
         code: What happened, for programs.
-        message: What happened and what to change, for people. Never a secret, never a caller's text.
+        message: What happened and what to change, for people, where more can be said than the code means by itself.
+            Never a secret, never a caller's text.
         param: The path of the offending place, such as `messages[3].content[1].type`.
         metadata: Further exact strings (402: `balance_usd`, `available_usd`, `required_usd`; 409: what was charged).
         retry_after_s: When a new try makes sense, in seconds.
         inference: The id of the inference that it ended, from the hold on.
         allow: The methods that would do (405).
+        quote: What the network has said of it, to be added to the message.
     """
 
     def __init__(
         self,
         code: Code,
-        message: str,
+        message: str = "",
         *,
         param: str | None = None,
         metadata: Mapping[str, str] | None = None,
         retry_after_s: int | None = None,
         inference: str | None = None,
         allow: str | None = None,
+        quote: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message or code.value)
         self.code = code
         self.message = message
         self.param = param
@@ -84,6 +92,7 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the pr
         self.retry_after_s = retry_after_s
         self.inference = inference
         self.allow = allow
+        self.quote = quote
 
 
 class InvariantBrokenError(Exception):

@@ -234,22 +234,9 @@ _JUDGES: Final = {
 }
 
 
-_MESSAGES: Final = {
-    Code.UPSTREAM_REJECTED: "The network rejected this request.",
-    Code.UPSTREAM_ERROR: "The network's answer could not be used; nothing was charged.",
-    Code.UPSTREAM_MISCONFIGURED: "The gateway's access to the network is not in order; its operator has been told.",
-    Code.UPSTREAM_TIMEOUT: "The network did not answer in time; nothing was charged.",
-    Code.UPSTREAM_INTERRUPTED: "The network broke the answer off; what had come until then was charged.",
-    Code.NETWORK_UNAVAILABLE: "No node of the network could take this call; nothing was charged.",
-}
-
-
 def refusal_of(failure: Failure, inference: str | None = None) -> Refusal:
     """Return what the caller is told of a failure that was not mended by another try."""
-    message = _MESSAGES[failure.code]
-    if failure.message:
-        message = f"{message} It says: {failure.message}"
     wait_s = failure.retry_after_s
     if failure.code is Code.NETWORK_UNAVAILABLE and wait_s is None:
         wait_s = int(_AVOID_S)
-    return Refusal(failure.code, message, retry_after_s=wait_s, inference=inference)
+    return Refusal(failure.code, retry_after_s=wait_s, inference=inference, quote=failure.message or None)
