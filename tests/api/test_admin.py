@@ -271,7 +271,7 @@ async def test_another_method_is_told_which_would_do(operator: Operator) -> None
     status, _ = await operator.ask("PUT", "/admin/v1/accounts")
 
     assert status == 405
-    assert operator.sent_headers[b"allow"] == b"GET, POST"
+    assert operator.sent_headers[b"allow"] == b"GET, HEAD, OPTIONS, POST"
 
 
 async def test_a_statement_has_every_movement_of_its_month(operator: Operator) -> None:

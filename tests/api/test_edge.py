@@ -17,6 +17,7 @@ from tallygate.core.errors import Code, Refusal, StoreUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from tallygate.api.cors import Cors
     from tallygate.relay import Sink
 
 
@@ -38,10 +39,12 @@ class Exchange:
         self.incoming.put_nowait({"type": "http.request", "body": body, "more_body": False})
         self.sent: list[dict[str, Any]] = []
 
-    async def with_handler(self, handler: Callable[[Request, Sink], Awaitable[Response | None]]) -> Exchange:
+    async def with_handler(
+        self, handler: Callable[[Request, Sink], Awaitable[Response | None]], cors: Cors | None = None
+    ) -> Exchange:
         """Have a handler answer."""
         ids = iter(["req_1"])
-        app = Edge(Router([Route("POST", "/route", handler, "")]), Problems(), lambda: next(ids))
+        app = Edge(Router([Route("POST", "/route", handler, "")]), Problems(), lambda: next(ids), cors=cors)
         await app(self.scope, self.incoming.get, self.send)
         return self
 
@@ -115,10 +118,12 @@ async def test_a_store_that_fails_is_503() -> None:
     async def handler(_: Request, __: Sink) -> Response:
         raise StoreUnavailableError("disk full")
 
-    exchange = await Exchange().with_handler(handler)
+    with structlog.testing.capture_logs() as logs:
+        exchange = await Exchange().with_handler(handler)
 
     assert (exchange.status, json.loads(exchange.body)["error"]["code"]) == (503, "store_unavailable")
     assert b"disk full" not in exchange.body
+    assert logs == [{"event": "store failed", "log_level": "error", "request_id": "req_1", "detail": "disk full"}]
 
 
 async def test_a_defect_is_answered_and_logged_under_the_id() -> None:
@@ -177,6 +182,30 @@ async def test_repeated_headers_are_told_to_the_handler() -> None:
     await Exchange(headers=[(b"authorization", b"a"), (b"x", b"1"), (b"authorization", b"b")]).with_handler(handler)
 
     assert seen == [frozenset({b"authorization"})]
+
+
+@pytest.mark.parametrize("expected", [b"100-continue", b"100-Continue"])
+async def test_the_one_expectation_is_met(expected: bytes) -> None:
+    """Who waits for our word before sending a body is served as anybody."""
+
+    async def handler(_: Request, __: Sink) -> Response:
+        return Response.json({})
+
+    assert (await Exchange(headers=[(b"expect", expected)]).with_handler(handler)).status == 200
+
+
+async def test_other_expectations_are_refused_without_reading() -> None:
+    """Whatever else a request expects is a 417, and its body is neither read nor waited for."""
+
+    async def handler(_: Request, __: Sink) -> Response:
+        raise AssertionError
+
+    exchange = Exchange(headers=[(b"expect", b"200-ok"), (b"content-length", b"9")])
+    exchange.incoming = asyncio.Queue()
+    await exchange.with_handler(handler)
+
+    assert (exchange.status, json.loads(exchange.body)["error"]["code"]) == (417, "unsupported_expectation")
+    assert exchange.headers[b"connection"] == b"close"
 
 
 async def test_a_leaving_caller_is_noticed_behind_any_server() -> None:

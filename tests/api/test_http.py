@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallygate.api.http import Request, Response, Route, Router, read_idempotency_key
+from tallygate.api.http import Access, Request, Response, Route, Router, check_body, read_idempotency_key
 from tallygate.core.errors import Code, Refusal
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def test_found(method: str, path: str, found: str, argument: str) -> None:
 )
 def test_not_offered(path: str) -> None:
     """A path that no route has is `unsupported_endpoint`, whatever the method."""
-    for method in ("GET", "POST", "OPTIONS"):
+    for method in ("GET", "HEAD", "POST", "OPTIONS"):
         with pytest.raises(Refusal) as caught:
             ROUTER.find(method, path)
         assert caught.value.code is Code.UNSUPPORTED_ENDPOINT
@@ -99,13 +99,14 @@ def test_not_offered(path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "/v1/chat/completions", "POST"),
-        ("HEAD", "/v1/models", "GET"),
-        ("get", "/v1/models", "GET"),
-        ("DELETE", "/keys", "GET, POST"),
-        ("PATCH", "/keys/k", "DELETE, GET"),
-        ("GET", "/accounts/a/deposits", "POST"),
-        ("POST", "/accounts/me", "GET"),
+        ("GET", "/v1/chat/completions", "OPTIONS, POST"),
+        ("HEAD", "/v1/chat/completions", "OPTIONS, POST"),
+        ("get", "/v1/models", "GET, HEAD, OPTIONS"),
+        ("TRACE", "/v1/models", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/keys", "GET, HEAD, OPTIONS, POST"),
+        ("PATCH", "/keys/k", "DELETE, GET, HEAD, OPTIONS"),
+        ("GET", "/accounts/a/deposits", "OPTIONS, POST"),
+        ("POST", "/accounts/me", "GET, HEAD, OPTIONS"),
     ],
 )
 def test_other_method(method: str, path: str, allowed: str) -> None:
@@ -113,6 +114,52 @@ def test_other_method(method: str, path: str, allowed: str) -> None:
     with pytest.raises(Refusal) as caught:
         ROUTER.find(method, path)
     assert (caught.value.code, caught.value.message) == (Code.METHOD_NOT_ALLOWED, f"This route takes {allowed}.")
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/a", "/keys", "/accounts/me"])
+def test_head_is_answered_as_get(path: str) -> None:
+    """HEAD finds the route that GET finds, and what it catches."""
+    assert ROUTER.find("HEAD", path) == ROUTER.find("GET", path)
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/chat/completions", b"OPTIONS, POST"),
+        ("/v1/models/a/b", b"GET, HEAD, OPTIONS"),
+        ("/keys/k", b"DELETE, GET, HEAD, OPTIONS"),
+    ],
+)
+async def test_options_tells_the_methods(path: str, allowed: bytes) -> None:
+    """OPTIONS of a path is answered to everybody with its methods and nothing else."""
+    route, _ = ROUTER.find("OPTIONS", path)
+    none: Any = None
+
+    assert route.access is Access.OPEN
+    assert await route.handler(request(), none) == Response(204, b"", [(b"allow", allowed)])
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "code"),
+    [
+        (b"content-encoding", b"gzip", Code.UNSUPPORTED_MEDIA_TYPE),
+        (b"content-encoding", b"identity, br", Code.UNSUPPORTED_MEDIA_TYPE),
+        (b"content-encoding", b"", Code.UNSUPPORTED_MEDIA_TYPE),
+        (b"content-length", b"101", Code.REQUEST_TOO_LARGE),
+        (b"content-length", b"9" * 5000, Code.REQUEST_TOO_LARGE),
+        (b"content-encoding", b" Identity", None),
+        (b"content-length", b"100", None),
+    ],
+)
+def test_bodies_are_refused_by_their_heads(header: bytes, value: bytes, code: Code | None) -> None:
+    """A body that is encoded, or says that it is too long, is refused before any of it is read."""
+    caught = None
+    try:
+        check_body(request((header, value)), 100)
+    except Refusal as refusal:
+        caught = refusal.code
+
+    assert caught is code
 
 
 @given(st.text(max_size=6), st.text(max_size=30) | st.text("/keys{}", max_size=12))
@@ -124,7 +171,7 @@ def test_any_request(method: str, path: str) -> None:
         outcome = error.code
         assert outcome in (Code.UNSUPPORTED_ENDPOINT, Code.METHOD_NOT_ALLOWED)
     else:
-        assert route.method == method
+        assert method in ({"GET", "HEAD"} if route.method == "GET" else {route.method})
         assert route.path.replace("{id...}", argument).replace("{id}", argument) == path
 
 

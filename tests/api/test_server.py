@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tallygate.api.server import HEAD_BYTES_MAX, HttpServer, PortBusyError
+from tallygate.api.protocol import HEAD_BYTES_MAX
+from tallygate.api.server import HttpServer, PortBusyError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,7 +34,7 @@ async def echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def serving(app: Any = echo, **options: float) -> AsyncIterator[tuple[int, HttpServer]]:
+async def serving(app: Any = echo, **options: Any) -> AsyncIterator[tuple[int, HttpServer]]:
     """A server on a free port."""
     server = HttpServer(app, **options)
     port = await server.start("127.0.0.1", 0)
@@ -64,11 +65,30 @@ async def answer_to(port: int, *pieces: bytes) -> bytes:
         HEAD + b"Content-Length: -1\r\n\r\n",
         HEAD + b"X-Nul: a\0b\r\n\r\n",
         HEAD + b"X-Odd : b\r\n\r\n",
+        HEAD + b"Host: there\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/2.0\r\nHost: here\r\n\r\n",
+        b"CONNECT here:443 HTTP/1.1\r\nHost: here\r\n\r\n",
+        HEAD.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Host: there\r\n\r\n",
         HEAD.replace(b"\r\n", b"\n") + b"\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 20,
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ],
-    ids=["two framings", "two lengths", "negative", "nul", "space", "bare LF", "TLS", "HTTP/2"],
+    ids=[
+        "two framings",
+        "two lengths",
+        "negative",
+        "nul",
+        "space",
+        "two hosts",
+        "no host",
+        "2.0",
+        "CONNECT",
+        "two hosts in 1.0",
+        "bare LF",
+        "TLS",
+        "HTTP/2",
+    ],
 )
 async def test_malformed_requests_are_refused_in_our_shape(data: bytes) -> None:
     """What is not plain HTTP/1.1 gets a 400 with a JSON error, and the connection ends."""
@@ -77,6 +97,53 @@ async def test_malformed_requests_are_refused_in_our_shape(data: bytes) -> None:
 
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'"type":"invalid_request_error"' in answer
+    assert b'"code":"invalid_http"' in answer
+
+
+async def stream(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answer in two pieces, of a length that is not told before."""
+    del scope, receive
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": b"one,", "more_body": True})
+    await send({"type": "http.response.body", "body": b"two", "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize("app", [stream, echo])
+async def test_http_1_0_gets_what_it_can_read(app: Any) -> None:
+    """A caller of HTTP/1.0 gets a stream without chunks, to the connection's end, and no `100 Continue`."""
+    head = HEAD.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: here\r\n", b"")
+    async with serving(app) as (port, _):
+        answer = await answer_to(port, head + b"Expect: 100-continue\r\nContent-Length: 7\r\n\r\none,two")
+
+    start, _, body = answer.partition(b"\r\n\r\n")
+    assert start.startswith(b"HTTP/1.1 200 ")
+    assert (b"content-length: 7" in start, b"transfer-encoding" in start) == (app is echo, False)
+    assert body == b"one,two"
+
+
+async def test_another_protocol_is_declined() -> None:
+    """Who offers another protocol is served with this one; if a body would be lost, the offer is refused."""
+    offer = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+    async with serving() as (port, _):
+        served = await answer_to(port, HEAD.replace(b"POST", b"GET") + offer + b"\r\n")
+        refused = await answer_to(port, HEAD + offer + b"Content-Length: 2\r\n\r\nhi")
+
+    assert served.startswith(b"HTTP/1.1 200 ")
+    assert refused.startswith(b"HTTP/1.1 400 ")
+    assert b'"unsupported_header"' in refused
+
+
+async def test_many_requests_may_come_at_once() -> None:
+    """Requests that are sent without waiting are each counted by itself, however many come in one piece."""
+    one = HEAD + b"X-Long: " + b"a" * 1000 + b"\r\nContent-Length: 4\r\n\r\n"
+    async with serving() as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"".join(one + b"<%02d>" % number for number in range(100)))
+        for number in range(100):
+            answer = await asyncio.wait_for(reader.readuntil(b"<%02d>" % number), DEADLINE_S)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+        writer.close()
 
 
 async def test_an_endless_head_is_refused() -> None:

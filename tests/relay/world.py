@@ -185,7 +185,7 @@ class World:
             if self.picousd:
                 await self.ledger.deposit(opened.id, self.picousd, None, "test")
         (self.account,) = self.ledger.accounts()
-        self.server = HttpServer(self.gateway.public_edge)
+        self.server = HttpServer(self.gateway.public_edge, gate=self.gateway.public_edge.gate)
         self.port = await self.server.start("127.0.0.1", 0)
         self.admin = HttpServer(self.gateway.admin_edge)
         self.admin_port = await self.admin.start("127.0.0.1", 0)

@@ -39,11 +39,19 @@ class Callers:
         token = read_bearer(request)
         key = None if token is None else self._find(token)
         if key is None:
-            raise Refusal(Code.INVALID_API_KEY, self._unknown)
+            raise self.refuse_unknown()
         refusal = self._keys.refusal(key)
         if refusal is not None:
             raise refusal
         return key
+
+    def knows(self, token: bytes | None) -> bool:
+        """Say whether a token is a key at all, for whoever wants to refuse early what is none."""
+        return token is not None and self._find(token) is not None
+
+    def refuse_unknown(self) -> Refusal:
+        """Return what is said to whoever has no key of ours."""
+        return Refusal(Code.INVALID_API_KEY, self._unknown)
 
     def _find(self, token: bytes) -> ApiKey | None:
         fingerprint = sha256(token).digest()

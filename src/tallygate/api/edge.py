@@ -14,8 +14,10 @@ from tallygate.core.errors import STORE_RETRY_AFTER_S, Code, Refusal, StoreUnava
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from tallygate.api.cors import Cors
     from tallygate.api.http import Headers, Router
     from tallygate.api.problems import Problems
+    from tallygate.api.protocol import Gate
 
     Scope = dict[str, Any]
     Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 DISCARD_BYTES_MAX: Final = 16 * 1024 * 1024
 """How much of a refused request's body is taken and thrown away: more than the largest that is good (10 MiB)."""
+
+CONTINUE: Final = b"100-continue"
+"""The one thing that a request may expect: our word that its body is wanted, which comes when somebody reads it."""
 
 _log = structlog.get_logger()
 
@@ -92,11 +97,11 @@ class Connection(Protocol):
 class AsgiSink:
     """The caller of one request, behind the server."""
 
-    __slots__ = ("_callback", "_connection", "_id", "_receive", "_send", "_watcher", "started")
+    __slots__ = ("_added", "_callback", "_connection", "_receive", "_send", "_watcher", "started")
 
-    def __init__(self, request_id: str, connection: Connection | None, receive: Receive, send: Send) -> None:
+    def __init__(self, added: Headers, connection: Connection | None, receive: Receive, send: Send) -> None:
         self.started = False
-        self._id = (b"x-request-id", request_id.encode())
+        self._added = added
         self._connection = connection
         self._receive = receive
         self._send = send
@@ -106,7 +111,7 @@ class AsgiSink:
     async def start(self, status: int, headers: Headers) -> None:
         """Begin an answer."""
         self.started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, self._id]})
+        await self._send({"type": "http.response.start", "status": status, "headers": headers + self._added})
 
     async def write(self, data: bytes) -> None:
         """Send a piece of it, waiting while the caller is slow."""
@@ -120,7 +125,8 @@ class AsgiSink:
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer."""
         self.close()
-        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
+        length = [] if status == 204 else [(b"content-length", b"%d" % len(body))]  # 204 has none by RFC 9110, 8.6
+        await self.start(status, headers + length)
         await self._send({"type": "http.response.body", "body": body})
 
     def on_leave(self, callback: Callable[[], None]) -> None:
@@ -151,39 +157,54 @@ class Edge:
         router: The routes.
         problems: How refusals are told.
         mint_id: Returns a new request id.
+        gate: Refuses what a request's head alone condemns, unless the server has asked it already.
+        cors: Which web pages may call; None for none.
     """
 
-    def __init__(self, router: Router, problems: Problems, mint_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        router: Router,
+        problems: Problems,
+        mint_id: Callable[[], str],
+        gate: Gate | None = None,
+        cors: Cors | None = None,
+    ) -> None:
+        self.gate = gate
         self._router = router
         self._problems = problems
         self._mint_id = mint_id
+        self._cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request_id = self._mint_id()
-        sink = AsgiSink(request_id, scope.get("state", {}).get("connection"), receive, send)
+        added = [(b"x-request-id", request_id.encode())]
+        if self._cors is not None:
+            added += self._cors.headers(dict(scope["headers"]))
+        sink = AsgiSink(added, scope.get("state", {}).get("connection"), receive, send)
         body = AsgiBody(scope, receive)
         try:
             await self._answer(request_id, scope, body, sink)
         except Refusal as refusal:
             await self._refuse(sink, refusal, body)
-        except StoreUnavailableError:
-            message = "The gateway's books cannot be written now."
-            down = Refusal(Code.STORE_UNAVAILABLE, message, retry_after_s=STORE_RETRY_AFTER_S)
-            await self._refuse(sink, down, body)
+        except StoreUnavailableError as error:
+            _log.error("store failed", request_id=request_id, detail=str(error))
+            await self._refuse(sink, Refusal(Code.STORE_UNAVAILABLE, retry_after_s=STORE_RETRY_AFTER_S), body)
         except CallerVanishedError:
             pass
         except Exception as error:  # noqa: BLE001  (the outermost handler: whatever it is, it is ours, logged and answered)
             _log.error("defect", request_id=request_id, error=type(error).__name__, where=_trace(error))
-            message = "The gateway made a mistake; it has been logged under this request's id."
-            await self._refuse(sink, Refusal(Code.INTERNAL_ERROR, message), body)
+            await self._refuse(sink, Refusal(Code.INTERNAL_ERROR), body)
         finally:
             sink.close()
 
     async def _answer(self, request_id: str, scope: Scope, body: AsgiBody, sink: AsgiSink) -> None:
-        route, argument = self._router.find(scope["method"], scope["path"])
         pairs = scope["headers"]
+        self._ask_gate(scope)
+        route, argument = self._router.find(scope["method"], scope["path"])
         headers = dict(pairs)
+        if headers.get(b"expect", CONTINUE).lower() != CONTINUE:
+            raise Refusal(Code.UNSUPPORTED_EXPECTATION)
         repeated: frozenset[bytes] = frozenset()
         if len(headers) != len(pairs):
             names = [name for name, _ in pairs]
@@ -192,8 +213,17 @@ class Edge:
             request_id, scope["method"], scope["path"], scope["query_string"], headers, repeated, body, argument
         )
         response = await route.handler(request, sink)
+        if response is not None and self._cors is not None:
+            response.headers.extend(self._cors.preflight(request, response))
         if response is not None:
             await sink.respond(response.status, response.headers, response.body)
+
+    def _ask_gate(self, scope: Scope) -> None:
+        if self.gate is None or "judged" in scope["state"]:
+            return
+        refusal = self.gate.judge(scope["method"], scope["path"], scope["headers"], scope["client"])
+        if refusal is not None:
+            raise refusal
 
     async def _refuse(self, sink: AsgiSink, refusal: Refusal, body: AsgiBody) -> None:
         """Tell a caller why not, at once; then take what still comes, since closing before could destroy the answer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from tallygate.api.http import check_body
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.jsontext import check_shape, nameable
 from tallygate.core.money import InvalidAmountError, parse_price_per_million, parse_usd
@@ -22,6 +23,7 @@ _KINDS: Final = {str: "a string", bool: "true or false", int: "a whole number", 
 
 async def read_fields(request: Request, types: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
     """Return the checked members of a JSON body; an empty body has none. `NoneType` lets one be null."""
+    check_body(request, BODY_BYTES_MAX)
     fields: dict[str, Any] = check_shape(await request.body.read(BODY_BYTES_MAX) or b"{}")
     for name, value in fields.items():
         if name not in types:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
@@ -74,6 +75,17 @@ if TYPE_CHECKING:
     Handler = Callable[[Request, Sink], Awaitable[Response | None]]
 
 
+class Access(Enum):
+    """Whom a route answers."""
+
+    KEY = auto()
+    """Whoever shows a good key: an API key on the public listener, the admin key on the operator's."""
+    OPEN = auto()
+    """Everybody."""
+    PROBE = auto()
+    """Everybody, as often as they like: for whoever watches the process."""
+
+
 class Route(NamedTuple):
     """One route: a path, or a pattern with one `{name}` that catches a segment (`{name...}`: all the rest).
 
@@ -83,6 +95,8 @@ class Route(NamedTuple):
         handler: Answers, or sends its answer to the sink and returns None.
         summary: One line for the reference.
         claims: Whether it takes an idempotency key.
+        access: Whom it answers. Who writes a route that forgets to look at the key is caught by a test.
+        billed: Whether it reaches the network, and so costs its caller something.
     """
 
     method: str
@@ -90,6 +104,8 @@ class Route(NamedTuple):
     handler: Handler
     summary: str
     claims: bool = False
+    access: Access = Access.KEY
+    billed: bool = False
 
 
 def read_bearer(request: Request) -> bytes | None:
@@ -97,6 +113,15 @@ def read_bearer(request: Request) -> bytes | None:
     if b"authorization" in request.repeated:
         return None
     return bearer_token(request.headers.get(b"authorization", b""))
+
+
+def check_body(request: Request, bytes_max: int) -> None:
+    """Refuse by its head a body that is encoded (415) or too large (413)."""
+    if request.headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+        raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding.")
+    length = request.headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length[:20]) > bytes_max:
+        raise Refusal(Code.REQUEST_TOO_LARGE, f"The body is larger than {bytes_max} bytes.")
 
 
 def read_query(request: Request) -> dict[str, str]:
@@ -120,7 +145,11 @@ def read_idempotency_key(request: Request) -> bytes | None:
 
 
 class Router:
-    """Finds the route of a request."""
+    """Finds the route of a request.
+
+    What is got can also be asked for by HEAD, whose answer is the same but for its body, which the server leaves out;
+    and for every path OPTIONS tells the methods.
+    """
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
@@ -140,18 +169,30 @@ class Router:
         Raises:
             Refusal: There is none (404), or none for this method (405).
         """
+        wanted = "GET" if method == "HEAD" else method
         found = self._exact.get(path)
-        if found is not None and method in found:
-            return found[method], ""
+        if found is not None and wanted in found:
+            return found[wanted], ""
         methods = set(found or ())
         for before, after, rest, route in self._patterns:
             argument = path[len(before) : len(path) - len(after)]
             fits = path.startswith(before) and path.endswith(after) and argument and (rest or "/" not in argument)
-            if fits and route.method == method:
+            if fits and route.method == wanted:
                 return route, argument
             if fits:
                 methods.add(route.method)
-        if methods:
-            allowed = ", ".join(sorted(methods))
-            raise Refusal(Code.METHOD_NOT_ALLOWED, f"This route takes {allowed}.", allow=allowed)
-        raise Refusal(Code.UNSUPPORTED_ENDPOINT, "This route is not offered here.")
+        if not methods:
+            raise Refusal(Code.UNSUPPORTED_ENDPOINT)
+        allowed = ", ".join(sorted(methods | ({"OPTIONS", "HEAD"} if "GET" in methods else {"OPTIONS"})))
+        if method == "OPTIONS":
+            return _options(path, allowed), ""
+        raise Refusal(Code.METHOD_NOT_ALLOWED, f"This route takes {allowed}.", allow=allowed)
+
+
+def _options(path: str, allowed: str) -> Route:
+    """Return the route that tells the methods of a path."""
+
+    async def answer(_: Request, __: Sink) -> Response:
+        return Response(204, b"", [(b"allow", allowed.encode())])
+
+    return Route("OPTIONS", path, answer, "The methods of this path.", access=Access.OPEN)

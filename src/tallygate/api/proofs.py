@@ -9,7 +9,7 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
-from tallygate.api.http import Response, Route
+from tallygate.api.http import Access, Response, Route
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.proofs.checkpoint import decode_checkpoint
 from tallygate.core.proofs.receipt import encode_document
@@ -43,7 +43,11 @@ class ProofApi:
         """Return the table of routes."""
         return (
             Route(
-                "GET", "/v1/checkpoints/latest", self.latest, "The books as last signed, and the key; for everybody."
+                "GET",
+                "/v1/checkpoints/latest",
+                self.latest,
+                "The books as last signed, and the key; for everybody.",
+                access=Access.OPEN,
             ),
             Route("GET", "/v1/usage/{inference}", self.receipt, "The receipt of one of the caller's own inferences."),
             Route("GET", "/v1/balance/proof", self.balance, "The proof of the caller's own balance."),

@@ -1,15 +1,15 @@
 """What callers reach: chat and health.
 
-The order of checks on a call is part of the contract: route and method, room, key, type and size, headers, JSON and
-fields, model, idempotency key, money. Nothing reads a body before the API key is known to be good, and a bad one
-touches no store.
+The order of checks on a call is part of the contract: route and method, source address, key, room, type and size,
+headers, JSON and fields, model, idempotency key, money. Nothing reads a body before the API key is known to be good,
+and a bad one touches no store.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tallygate.api.http import Response, Route, read_idempotency_key
+from tallygate.api.http import Access, Response, Route, check_body, read_idempotency_key
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.idempotency import meaning_of
 from tallygate.core.openai import BODY_BYTES_MAX, STRICT, parse_chat_request
@@ -62,15 +62,21 @@ class PublicApi:
     def routes(self) -> Sequence[Route]:
         """Return the table of routes."""
         return (
-            Route("POST", CHAT, self.chat, "A chat completion, streamed or not; billed."),
-            Route("GET", "/health/live", self.live, "The process runs."),
-            Route("GET", "/health/ready", self.ready, "The store takes writes and the process is not stopping."),
+            Route("POST", CHAT, self.chat, "A chat completion, streamed or not; billed.", billed=True),
+            Route("GET", "/health/live", self.live, "The process runs.", access=Access.PROBE),
+            Route(
+                "GET",
+                "/health/ready",
+                self.ready,
+                "The store takes writes and the process is not stopping.",
+                access=Access.PROBE,
+            ),
         )
 
     async def chat(self, request: Request, sink: Sink) -> None:
         """Serve a chat completion."""
-        self._relay.check_room()
         self._callers.authenticate(request)
+        self._relay.check_room()
         check_media_type(request)
         idempotency_key = read_idempotency_key(request)
         chat = parse_chat_request(await request.body.read(BODY_BYTES_MAX), self._policy)
@@ -102,8 +108,4 @@ def check_media_type(request: Request) -> None:
     media_type = request.headers.get(b"content-type", b"application/json").split(b";", 1)[0].strip().lower()
     if media_type != b"application/json":
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as Content-Type: application/json.")
-    if request.headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
-        raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding.")
-    length = request.headers.get(b"content-length", b"0")
-    if length.isdigit() and int(length[:20]) > BODY_BYTES_MAX:
-        raise Refusal(Code.REQUEST_TOO_LARGE, f"The body is larger than {BODY_BYTES_MAX} bytes.")
+    check_body(request, BODY_BYTES_MAX)

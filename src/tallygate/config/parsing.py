@@ -24,6 +24,7 @@ from tallygate.config.settings import (
     AdminSettings,
     BillingSettings,
     ConfigError,
+    EdgeSettings,
     EventsSettings,
     KeySettings,
     MetricsSettings,
@@ -162,6 +163,13 @@ def _read_server(root: Table) -> ServerSettings:
         default_temperature=table[Server.default_temperature],
         log_level=table[Server.log_level],
         parameters=Policy(table[Server.unknown_parameters], table[Server.repair]),
+        edge=EdgeSettings(
+            requests_per_minute_per_address=table[Server.requests_per_minute_per_address],
+            failed_keys_per_minute_per_address=table[Server.failed_keys_per_minute_per_address],
+            trusted_proxies=table[Server.trusted_proxies],
+            forwarded_header=table[Server.forwarded_header],
+            cors_origins=table[Server.cors_origins],
+        ),
     )
 
 

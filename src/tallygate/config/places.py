@@ -17,6 +17,7 @@ from tallygate.network.origin import Origin
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _ENV_NAME: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
 _HEXADECIMAL: Final = re.compile(r"(?:0[xX])?[0-9a-fA-F]{32,}")
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 
 
@@ -48,6 +49,39 @@ class Listen:
         if not host or (":" in host and not is_bracketed):
             raise WrongValueError(f"is not {self.noun}.", f"Write {self.noun}.")
         return Address(host, number)
+
+
+class Networks:
+    """Addresses, alone or as networks."""
+
+    noun = 'an array of addresses or networks, such as ["10.0.0.0/8", "::1"]'
+
+    def read(self, value: object) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """Return the networks."""
+        if not isinstance(value, list):
+            raise wrong_type(value, self.noun)
+        try:
+            return tuple(ipaddress.ip_network(item if isinstance(item, str) else "") for item in value)
+        except ValueError:
+            pass
+        raise WrongValueError(f"is not {self.noun}.", "Write networks without host bits, such as 10.0.0.0/8.")
+
+
+class Origins:
+    """Where web pages come from."""
+
+    noun = 'an array of origins, such as ["https://chat.example"], or "*" for all'
+
+    def read(self, value: object) -> frozenset[str]:
+        """Return the origins; `*` alone stands for all."""
+        if value == "*":
+            return frozenset({"*"})
+        if not isinstance(value, list):
+            raise wrong_type(value, self.noun)
+        if not all(isinstance(item, str) and _ORIGIN.fullmatch(item) for item in value):
+            remedy = "Write each as browsers do: https://, a host in small letters, perhaps a port; no path."
+            raise WrongValueError(f"is not {self.noun}.", remedy)
+        return frozenset(value)
 
 
 class BaseUrl(NamedTuple):

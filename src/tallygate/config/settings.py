@@ -16,6 +16,7 @@ from tallygate.core.openai import STRICT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from ipaddress import IPv4Network, IPv6Network
     from pathlib import Path
 
     from tallygate.core.bounding import ModelCard
@@ -88,6 +89,23 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class EdgeSettings:
+    """What callers may do before anybody asks who they are. A limit of None is none.
+
+    Attributes:
+        cors_origins: The web pages that may call; `*` alone for all.
+        trusted_proxies: Whose word is taken for where a call comes from.
+        forwarded_header: Where they say it.
+    """
+
+    requests_per_minute_per_address: int | None = None
+    failed_keys_per_minute_per_address: int | None = None
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    cors_origins: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """The public listener. `default_temperature` is None where none is sent."""
 
@@ -103,6 +121,7 @@ class ServerSettings:
     default_temperature: float | None
     log_level: Literal["debug", "info", "warning", "error"]
     parameters: Policy = STRICT
+    edge: EdgeSettings = EdgeSettings()
 
 
 @dataclass(frozen=True, slots=True)

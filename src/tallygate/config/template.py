@@ -23,6 +23,11 @@ listen = "127.0.0.1:8080"     # where callers connect; port 0 takes any free one
 #default_temperature = 0.7    # sent when a caller names none; "none" sends none
 #unknown_parameters = "refuse" # or "pass", or "strip"; what can raise the cost of a call is always refused
 #repair = false               # leave out what the network's own gateway leaves out, and tell the caller
+#requests_per_minute_per_address = 6000   # how many requests one address may send, good keys or not
+#failed_keys_per_minute_per_address = 600 # how many with a key that is none; good keys are served all the same
+#trusted_proxies = ["10.0.0.0/8"]         # whose X-Forwarded-For is believed
+#forwarded_header = "x-forwarded-for"     # or "forwarded"
+#cors_origins = ["https://chat.example"]  # the web pages that may call from a browser; "*" for all
 #log_level = "info"           # "debug", "info", "warning" or "error"
 
 [admin]

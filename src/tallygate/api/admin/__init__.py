@@ -90,7 +90,7 @@ class AdminApi:
             token = read_bearer(request)
             if self._admin_key is None or token is None or not hmac.compare_digest(token, self._admin_key):
                 raise Refusal(Code.INVALID_API_KEY, "The admin key is wrong or missing.")
-            if request.method != "GET" and not route.claims and b"idempotency-key" in request.headers:
+            if request.method not in {"GET", "HEAD"} and not route.claims and b"idempotency-key" in request.headers:
                 message = f"This route takes no {HEADER}; deposits and corrections do."
                 raise Refusal(Code.UNSUPPORTED_HEADER, message, param=HEADER)
             return await told(route.handler(request, sink))

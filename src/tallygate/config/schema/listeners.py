@@ -57,6 +57,37 @@ class Server(Section):
     )
     header_timeout_s = defaulting(kinds.Seconds(3600), 10, "How long a caller may take to send a request's headers.")
     body_timeout_s = defaulting(kinds.Seconds(3600), 60, "How long a caller may take to send a request's body.")
+    requests_per_minute_per_address = optional(
+        kinds.Whole(1, 10_000_000),
+        "no limit",
+        "How many requests in any 60 seconds are taken from one address (of IPv6: one /64), good keys or not. "
+        "`/health` is free.",
+    )
+    failed_keys_per_minute_per_address = optional(
+        kinds.Whole(1, 10_000_000),
+        "no limit",
+        "How many requests with a key that is none are told so (401), from one address in any 60 seconds. One more is "
+        "told to wait (429), and its connection is read but once a second. Good keys are served all the same.",
+    )
+    trusted_proxies = defaulting(
+        places.Networks(),
+        [],
+        "The proxies in front, as addresses or networks: from them, a caller's address is the last one in "
+        "`forwarded_header` that is not a proxy's own.",
+    )
+    forwarded_header = cast(
+        "Key[Literal['x-forwarded-for', 'forwarded']]",
+        defaulting(
+            kinds.Choice("x-forwarded-for", "forwarded"),
+            "x-forwarded-for",
+            "The header in which the proxies say whom they call for; it must be one that they never pass on unchanged.",
+        ),
+    )
+    cors_origins = defaulting(
+        places.Origins(),
+        [],
+        'The web pages whose scripts may call from a browser, such as `["https://chat.example"]`; `"*"` for all.',
+    )
     log_level = cast(
         "Key[Literal['debug', 'info', 'warning', 'error']]",
         defaulting(

@@ -1,0 +1,155 @@
+"""What refuses a request by its head alone: no such route, too many from one address, a key that is none.
+
+It touches no store, keeps nothing of a key, and counts by address in bounded memory. The routes look at the key again
+themselves: this gate only spares making anything for a request that they would refuse.
+
+A key that is good is never refused for what others with the same address have tried. Only failed tries are counted
+against that limit, so nobody can lock the callers out who share a proxy with them.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from tallygate.api.http import Access
+from tallygate.api.wire import RefusalWriter
+from tallygate.core.errors import Code, Refusal
+from tallygate.core.keys import bearer_token
+from tallygate.core.sources import SourceLimit, find_caller, is_within, source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tallygate.api.callers import Callers
+    from tallygate.api.http import Router
+    from tallygate.api.problems import Problems
+    from tallygate.config import EdgeSettings
+
+    Heads = Sequence[tuple[bytes, bytes]]
+
+PATH_MAX: Final = 32
+"""How many proxies may have passed a call on; what a caller puts in front of that is not looked at."""
+
+_FOR: Final = re.compile(rb'(?:^|[;\s])for=(?:"([^"]*)"|([^;,\s"]*))', re.IGNORECASE)
+_PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
+
+
+class Sources:
+    """Finds where a request comes from.
+
+    Args:
+        settings: Whose word about that is taken, and in which header.
+    """
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        self._proxies = settings.trusted_proxies
+        self._header = settings.forwarded_header.encode()
+        self.source_of = lru_cache(4096)(source_of)
+
+    def find(self, peer: str, headers: Heads) -> int | None:
+        """Return the source of a request from this peer."""
+        if not self._proxies:
+            return self.source_of(peer)
+        values = b",".join([value for name, value in headers if name == self._header])
+        path = read_path(values, self._header) if values else ()
+        return self.source_of(find_caller(peer, path, self._proxies))
+
+    def is_proxy(self, peer: str) -> bool:
+        """Say whether a peer passes on the calls of others."""
+        return bool(self._proxies) and is_within(peer, self._proxies)
+
+
+class Gate:
+    """Refuses requests by their heads.
+
+    Args:
+        router: The routes.
+        callers: Knows the keys.
+        problems: How refusals are told.
+        mint_id: Returns a new request id.
+        settings: What one address may do.
+        now_s: A clock that is never set.
+    """
+
+    def __init__(
+        self,
+        *,
+        router: Router,
+        callers: Callers,
+        problems: Problems,
+        mint_id: Callable[[], str],
+        settings: EdgeSettings,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._router = router
+        self._callers = callers
+        self._writer = RefusalWriter(problems)
+        self._mint_id = mint_id
+        self._sources = Sources(settings)
+        self._requests = _limit(settings.requests_per_minute_per_address)
+        self._failures = _limit(settings.failed_keys_per_minute_per_address)
+        self._now_s = now_s
+        self._no_key = Refusal(Code.INVALID_API_KEY)
+
+    def judge(self, method: str, path: str, headers: Heads, peer: tuple[str, int] | None) -> Refusal | None:
+        """Count a request, and return why it is refused, if it is."""
+        access, refusal = self._find_access(method, path)
+        crowded = None if access is Access.PROBE else self._take(self._requests, headers, peer, "requests")
+        refusal = refusal or crowded
+        if refusal is None and access is Access.KEY and not self._callers.knows(_read_token(headers)):
+            refusal = self._take(self._failures, headers, peer, "failed API keys") or self._no_key
+        return refusal
+
+    def write(self, refusal: Refusal, headers: Heads, *, has_body: bool) -> bytes:
+        """Return a refusal as the bytes of an answer."""
+        return self._writer.write(refusal, self._mint_id(), [*headers], has_body=has_body)
+
+    def may_rest(self, peer: tuple[str, int] | None) -> bool:
+        """Say whether a connection carries one caller's requests only, so that it can be made to wait."""
+        return peer is not None and not self._sources.is_proxy(peer[0])
+
+    def _find_access(self, method: str, path: str) -> tuple[Access | None, Refusal | None]:
+        try:
+            route, _ = self._router.find(method, path)
+        except Refusal as refusal:
+            return None, refusal.with_traceback(None)
+        return route.access, None
+
+    def _take(
+        self, limit: SourceLimit | None, headers: Heads, peer: tuple[str, int] | None, what: str
+    ) -> Refusal | None:
+        """Count for the address; return the refusal (429) of one that has had its share."""
+        if limit is None or peer is None:
+            return None
+        source = self._sources.find(peer[0], headers)
+        wait_s = 0 if source is None else limit.take(source, self._now_s())
+        if not wait_s:
+            return None
+        return Refusal(Code.RATE_LIMIT_EXCEEDED, f"Too many {what} from this address.", retry_after_s=wait_s)
+
+
+def read_path(values: bytes, header: bytes) -> list[str]:
+    """Return the addresses that the values of `X-Forwarded-For` or `Forwarded` name, the first one first."""
+    pieces = values.split(b",")[-PATH_MAX:]
+    if header == b"forwarded":
+        found = [_FOR.search(piece) for piece in pieces]
+        pieces = [b"" if match is None else match[1] or match[2] or b"" for match in found]
+    return [_read_address(piece.strip().decode("latin-1")) for piece in pieces]
+
+
+def _read_address(text: str) -> str:
+    """Return an address without the port that may follow it."""
+    match = _PORT.fullmatch(text)
+    return text if match is None else match[1] or match[2]
+
+
+def _limit(per_minute: int | None) -> SourceLimit | None:
+    return None if per_minute is None else SourceLimit(per_minute)
+
+
+def _read_token(headers: Heads) -> bytes | None:
+    """Return the Bearer token of a request; None if there is none, or more than one header claims to hold it."""
+    values = [value for name, value in headers if name == b"authorization"]
+    return bearer_token(values[0]) if len(values) == 1 else None
