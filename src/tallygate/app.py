@@ -242,8 +242,8 @@ def build(
         callers=callers,
         problems=problems,
         mint_id=mint_request_id,
-        settings=edge,
         now_s=machine.monotonic_s,
+        allowance=edge,
     )
     cors = Cors(edge.cors_origins) if edge.cors_origins else None
     return Gateway(

@@ -78,8 +78,8 @@ class House:
             callers=callers,
             problems=problems,
             mint_id=lambda: "req_1",
-            settings=settings or EdgeSettings(),
             now_s=lambda: self.now_s,
+            allowance=settings or EdgeSettings(),
         )
         self.edge = Edge(router, problems, lambda: "req_1", self.gate)
 

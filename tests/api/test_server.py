@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from tallygate.api.protocol import HEAD_BYTES_MAX
 from tallygate.api.server import HttpServer, PortBusyError
+from tests.relay.world import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -246,6 +249,24 @@ async def test_connections_are_kept_alive() -> None:
             writer.write(HEAD + b"Content-Length: 3\r\n\r\n" + body)
             assert (await asyncio.wait_for(reader.readuntil(body), DEADLINE_S)).startswith(b"HTTP/1.1 200 ")
         writer.close()
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+async def test_a_lost_connection_leaves_nothing(version: bytes) -> None:
+    """What has served a connection is gone with it, without waiting for the garbage to be collected."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with serving() as (port, server):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(HEAD.replace(b"HTTP/1.1", version) + b"Content-Length: 2\r\n\r\nhi")
+            await asyncio.wait_for(reader.readuntil(b"hi"), DEADLINE_S)
+            connections = [weakref.ref(connection) for connection in server._state.connections]
+            writer.close()
+            await until(lambda: not server._state.connections and not server._state.tasks)
+            await until(lambda: not any(connection() for connection in connections))
+    finally:
+        gc.enable()
 
 
 async def test_a_lost_connection_is_told_at_once() -> None:

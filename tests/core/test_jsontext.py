@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -278,3 +280,18 @@ def test_values_are_those_of_the_text() -> None:
     """What comes back is what the text says, integers exact."""
     value: Any = check_shape(b'{"a":12345678901234567890123,"b":[true,null,"\\u00e9\\ud83c\\udf0d"],"c":1E2}')
     assert value == {"a": 12345678901234567890123, "b": [True, None, "é🌍"], "c": 100.0}
+
+
+def test_a_text_that_is_refused_is_let_go() -> None:
+    """Nothing holds a text that is no JSON once it has been refused, though it may be of many megabytes."""
+    text = b"{" * 1000
+    gc.collect()
+    gc.disable()
+    try:
+        held = sys.getrefcount(text)
+        with pytest.raises(Refusal):
+            check_shape(text)
+
+        assert sys.getrefcount(text) == held
+    finally:
+        gc.enable()

@@ -184,7 +184,11 @@ class Edge:
         sink = AsgiSink(added, scope.get("state", {}).get("connection"), receive, send)
         body = AsgiBody(scope, receive)
         try:
-            await self._answer(request_id, scope, body, sink)
+            refusal = self._judge(scope)
+            if refusal is None:
+                await self._answer(request_id, scope, body, sink)
+            else:
+                await self._refuse(sink, refusal, body)
         except Refusal as refusal:
             await self._refuse(sink, refusal, body)
         except StoreUnavailableError as error:
@@ -200,7 +204,6 @@ class Edge:
 
     async def _answer(self, request_id: str, scope: Scope, body: AsgiBody, sink: AsgiSink) -> None:
         pairs = scope["headers"]
-        self._ask_gate(scope)
         route, argument = self._router.find(scope["method"], scope["path"])
         headers = dict(pairs)
         if headers.get(b"expect", CONTINUE).lower() != CONTINUE:
@@ -218,12 +221,11 @@ class Edge:
         if response is not None:
             await sink.respond(response.status, response.headers, response.body)
 
-    def _ask_gate(self, scope: Scope) -> None:
+    def _judge(self, scope: Scope) -> Refusal | None:
+        """Ask the gate, if there is one and the server has not asked it already."""
         if self.gate is None or "judged" in scope["state"]:
-            return
-        refusal = self.gate.judge(scope["method"], scope["path"], scope["headers"], scope["client"])
-        if refusal is not None:
-            raise refusal
+            return None
+        return self.gate.judge(scope["method"], scope["path"], scope["headers"], scope["client"])
 
     async def _refuse(self, sink: AsgiSink, refusal: Refusal, body: AsgiBody) -> None:
         """Tell a caller why not, at once; then take what still comes, since closing before could destroy the answer."""

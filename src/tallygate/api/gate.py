@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tallygate.api.http import Access
 from tallygate.api.wire import RefusalWriter
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tallygate.api.callers import Callers
     from tallygate.api.http import Router
     from tallygate.api.problems import Problems
-    from tallygate.config import EdgeSettings
+    from tallygate.core.sources import Network
 
     Heads = Sequence[tuple[bytes, bytes]]
 
@@ -36,16 +36,36 @@ _FOR: Final = re.compile(rb'(?:^|[;\s])for=(?:"([^"]*)"|([^;,\s"]*))', re.IGNORE
 _PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
 
 
+class Allowance(Protocol):
+    """What one address may do, and who is believed about addresses. A limit of None is none."""
+
+    @property
+    def requests_per_minute_per_address(self) -> int | None:
+        """How many requests are taken from it."""
+
+    @property
+    def failed_keys_per_minute_per_address(self) -> int | None:
+        """How many bad keys are told so."""
+
+    @property
+    def trusted_proxies(self) -> Sequence[Network]:
+        """Whose word is taken for where a request comes from."""
+
+    @property
+    def forwarded_header(self) -> str:
+        """Where they say it: `x-forwarded-for` or `forwarded`."""
+
+
 class Sources:
     """Finds where a request comes from.
 
     Args:
-        settings: Whose word about that is taken, and in which header.
+        allowance: Whose word about that is taken.
     """
 
-    def __init__(self, settings: EdgeSettings) -> None:
-        self._proxies = settings.trusted_proxies
-        self._header = settings.forwarded_header.encode()
+    def __init__(self, allowance: Allowance) -> None:
+        self._proxies = allowance.trusted_proxies
+        self._header = allowance.forwarded_header.encode()
         self.source_of = lru_cache(4096)(source_of)
 
     def find(self, peer: str, headers: Heads) -> int | None:
@@ -69,8 +89,8 @@ class Gate:
         callers: Knows the keys.
         problems: How refusals are told.
         mint_id: Returns a new request id.
-        settings: What one address may do.
         now_s: A clock that is never set.
+        allowance: What one address may do.
     """
 
     def __init__(
@@ -80,18 +100,17 @@ class Gate:
         callers: Callers,
         problems: Problems,
         mint_id: Callable[[], str],
-        settings: EdgeSettings,
         now_s: Callable[[], float],
+        allowance: Allowance,
     ) -> None:
         self._router = router
         self._callers = callers
         self._writer = RefusalWriter(problems)
         self._mint_id = mint_id
-        self._sources = Sources(settings)
-        self._requests = _limit(settings.requests_per_minute_per_address)
-        self._failures = _limit(settings.failed_keys_per_minute_per_address)
         self._now_s = now_s
-        self._no_key = Refusal(Code.INVALID_API_KEY)
+        self._sources = Sources(allowance)
+        self._requests = _limit(allowance.requests_per_minute_per_address)
+        self._failures = _limit(allowance.failed_keys_per_minute_per_address)
 
     def judge(self, method: str, path: str, headers: Heads, peer: tuple[str, int] | None) -> Refusal | None:
         """Count a request, and return why it is refused, if it is."""
@@ -99,7 +118,7 @@ class Gate:
         crowded = None if access is Access.PROBE else self._take(self._requests, headers, peer, "requests")
         refusal = refusal or crowded
         if refusal is None and access is Access.KEY and not self._callers.knows(_read_token(headers)):
-            refusal = self._take(self._failures, headers, peer, "failed API keys") or self._no_key
+            refusal = self._take(self._failures, headers, peer, "failed API keys") or Refusal(Code.INVALID_API_KEY)
         return refusal
 
     def write(self, refusal: Refusal, headers: Heads, *, has_body: bool) -> bytes:

@@ -150,6 +150,15 @@ PROBLEMS: Final[dict[Code, Problem]] = {
     Code.RATE_LIMIT_EXCEEDED: Problem(
         429, _LIMIT, "Too many requests.", "Wait for as long as `retry-after` says, and send less often."
     ),
+    Code.CONCURRENCY_LIMIT_EXCEEDED: Problem(
+        429, _LIMIT, "Too many calls are under way.", "Wait for one of them to end before the next."
+    ),
+    Code.SPEND_LIMIT_EXCEEDED: Problem(
+        429,
+        "insufficient_quota",
+        "What this API key or account may spend is spent.",
+        "Wait for the next day or month, as the message says, or ask the operator.",
+    ),
     Code.HEAD_TOO_LARGE: Problem(
         431, _REQUEST, "The request's head is too large.", "Send fewer or shorter headers.", retry=False
     ),

@@ -8,6 +8,7 @@ what its head alone condemns is refused before anything is made for it. What may
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -36,6 +37,9 @@ SKIPPED_BYTES_MAX: Final = 64 * 1024
 
 STALL_S_MAX: Final = 300.0
 """How long a caller may let an answer wait: who reads slower than some 160 bytes a second has gone."""
+
+_HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[\w.~%!$&'()*+,;=-]*)(?::[0-9]*)?")
+"""What may stand in `Host` (RFC 9110, 7.2); whose name it is makes no difference here."""
 
 _TAKES_TIME: Final = frozenset({b"transfer-encoding", b"expect", b"origin", b"upgrade"})
 """Headers with which a refusal is more than one write; such a request goes the long way, to the same answer."""
@@ -82,7 +86,13 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever serves the caller that it has gone."""
         super().connection_lost(exc)
+        # What has served it knows this connection, and the other way round; together they would stay until garbage is
+        # collected, with all that they have read.
         self.app_state.clear()
+        if self.scope is not None:
+            self.scope["state"].clear()
+        self.cycle = self.scope = None  # type: ignore[assignment]  # uvicorn begins so, too
+        self.app = self.config.loaded_app
         if self.on_lost is not None:
             self.on_lost()
             self.on_lost = None
@@ -118,9 +128,13 @@ class GuardedProtocol(HttpToolsProtocol):
         """Count a header; keep it if it may be kept, and is not one that comes after the body."""
         self._head_bytes += len(name) + len(value) + 4
         if self._in_head and self._head_bytes <= HEAD_BYTES_MAX:
-            if len(name) == 4 and name.lower() == b"host":
-                self._hosts += 1
-            super().on_header(name, value)
+            # What uvicorn does with a header is done here, since calling it costs more than that.
+            name = name.lower()
+            self.headers.append((name, value))
+            if name == b"host":
+                self._hosts += 1 if _HOST.fullmatch(value) else 2
+            elif name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
 
     def on_headers_complete(self) -> None:
         """The head has ended; the body has a time of its own."""
@@ -197,9 +211,11 @@ class GuardedProtocol(HttpToolsProtocol):
         return self.app is self.config.loaded_app
 
     def _end_skipping(self, refusal: Refusal) -> None:
-        """Be ready for the next request; one who asks too often is not even read for a while."""
+        """Be ready for the next request, as at the beginning; one who asks too often is not even read for a while."""
         self._skipped = None
-        self.on_response_complete()
+        self._in_head = True
+        self._head_bytes = 0
+        self.waiting_since_s = self.loop.time()
         if refusal.code is Code.RATE_LIMIT_EXCEEDED and self._gate is not None and self._gate.may_rest(self.client):
             self._rests = True
             self.flow.pause_reading()
@@ -260,11 +276,13 @@ class _Unframed:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request, the only one of its connection."""
-        cycle = self._connection.cycle
+        cycle = cast("RequestResponseCycle | None", self._connection.cycle)
         is_unframed = False
 
         async def send_unframed(message: dict[str, Any]) -> None:
             nonlocal is_unframed
+            if cycle is None:
+                return  # the connection was lost before anything was asked
             if message["type"] == "http.response.start":
                 is_unframed = all(name != b"content-length" for name, _ in message["headers"])
                 cycle.chunked_encoding = False if is_unframed else None

@@ -59,6 +59,7 @@ class HttpServer:
             lifespan="off",
             interface="asgi3",
             log_config=None,
+            log_level="error",  # what callers do wrong is no news for the operator
             access_log=False,
             server_header=False,
             proxy_headers=False,

@@ -36,6 +36,8 @@ class Code(StrEnum):
     MODEL_NOT_ALLOWED = "model_not_allowed"
     MODEL_NOT_FOUND = "model_not_found"
     RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
+    CONCURRENCY_LIMIT_EXCEEDED = "concurrency_limit_exceeded"
+    SPEND_LIMIT_EXCEEDED = "spend_limit_exceeded"
     BALANCE_HELD = "balance_held"
     INSUFFICIENT_BALANCE = "insufficient_balance"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"

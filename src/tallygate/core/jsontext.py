@@ -52,7 +52,10 @@ def check_shape(body: bytes) -> Any:
         if body.count(b":") != keys and len(_find_ends(body)) != keys and _count_colons(body) != keys:
             raise _repeated(body)
         return value
-    raise failure  # outside of `except`, so that the decoder's error, which may hold the text, is not its context
+    try:
+        raise failure  # outside of `except`, so that the decoder's error, which may hold the text, is not its context
+    finally:
+        del failure  # it knows this frame, and so the whole text, which would stay until garbage is collected
 
 
 def nameable(name: str) -> str | None:
