@@ -56,7 +56,7 @@ log_level = "warning"
 listen = "127.0.0.1:{admin}"
 key_env = "BENCH_ADMIN_KEY"
 [store]
-url = "sqlite:{work}/{kind}.db"
+url = "sqlite:{work}/{kind}/books.db"
 [[upstreams]]
 name = "bench"
 {upstream}
