@@ -21,11 +21,9 @@ import structlog
 from tallygate.api.admin import AdminApi
 from tallygate.api.balance import BalanceApi
 from tallygate.api.callers import Callers
-from tallygate.api.cors import Cors
 from tallygate.api.counting import CountingRouter
 from tallygate.api.edge import Edge
 from tallygate.api.estimate import EstimateApi
-from tallygate.api.gate import Gate
 from tallygate.api.metrics import MetricsApi
 from tallygate.api.models import ModelApi
 from tallygate.api.pricing import PricingApi
@@ -44,6 +42,7 @@ from tallygate.core.pricing import reconciled
 from tallygate.core.signing import RequestTimestamps
 from tallygate.core.tags import Tags
 from tallygate.entropy import EntropyPool
+from tallygate.front import build_public_edge, build_public_server
 from tallygate.metrics import Metrics, Watched
 from tallygate.network.bearer import BearerUpstream
 from tallygate.network.client import HttpClient, Timeouts
@@ -236,23 +235,14 @@ def build(
     def mint_request_id() -> str:
         return ids.request_id(entropy(12))
 
-    router, edge = CountingRouter(routes, problems, metrics), settings.server.edge
-    gate = Gate(
-        router=router,
-        callers=callers,
-        problems=problems,
-        mint_id=mint_request_id,
-        now_s=machine.monotonic_s,
-        allowance=edge,
-    )
-    cors = Cors(edge.cors_origins) if edge.cors_origins else None
+    router, now_s = CountingRouter(routes, problems, metrics), machine.monotonic_s
     return Gateway(
         ledger=ledger,
         upstreams=upstreams,
         relay=relay,
         public=public,
         guard=KeyGuard(relay, ledger) if settings.keys.calls_under_way == "cut" else None,
-        public_edge=Edge(router, problems, mint_request_id, gate, cors),
+        public_edge=build_public_edge(settings.server.edge, router, callers, problems, mint_request_id, now_s),
         admin_edge=Edge(CountingRouter(admin_routes, problems, metrics), problems, mint_request_id),
     )
 
@@ -297,12 +287,7 @@ async def serve(
         gateway = build(settings, ledger, pepper, proofs=proofs, metrics=metrics)
         stack.push_async_callback(gateway.upstreams.close)
         server = settings.server
-        public = HttpServer(
-            gateway.public_edge,
-            gate=gateway.public_edge.gate,
-            head_s_max=server.header_timeout_s,
-            body_s_max=server.body_timeout_s,
-        )
+        public = build_public_server(server, gateway.public_edge)
         admin = HttpServer(gateway.admin_edge)
         stack.push_async_callback(admin.close)
         stack.push_async_callback(public.close)

@@ -10,8 +10,6 @@ from tallygate.core.errors import Code
 ROOT = Path(__file__).parents[2]
 TABLES = {"src/tallygate/core/errors.py", "src/tallygate/api/problems.py", "tests/api/test_problems.py"}
 RESERVED = {
-    Code.ACCOUNT_DEACTIVATED,
-    Code.MODEL_NOT_ALLOWED,
     Code.CONCURRENCY_LIMIT_EXCEEDED,
     Code.SPEND_LIMIT_EXCEEDED,
 }

@@ -28,7 +28,7 @@ from tests.relay.world import until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-    from tallygate.ports import ApiKey
+    from tallygate.core.access import ApiKey
 
 PEPPER = bytes(32)
 GOOD = mint_api_key(bytes(32))
@@ -40,6 +40,8 @@ DEADLINE_S = 10.0
 class Keys:
     """A table of one key, and how often it was asked."""
 
+    has_imported = False
+
     def __init__(self) -> None:
         self.asked = 0
 
@@ -48,6 +50,9 @@ class Keys:
         self.asked += 1
         key: Any = object()
         return key if digest == key_digest(PEPPER, GOOD) else None
+
+    def refusal(self, key: ApiKey) -> None:
+        """Let the key in."""
 
 
 class House:
@@ -200,6 +205,17 @@ async def test_a_good_key_gets_through() -> None:
     assert [re.findall(rb"HTTP/1.1 (\d+)", answer) for answer in in_turn] == [
         [status] for status in (b"401", b"200", b"401", b"401", b"200")
     ]
+
+
+async def test_a_defect_at_the_door_is_not_the_callers_fault() -> None:
+    """If the gate itself fails, the request goes the long way, where that is logged and told as what it is."""
+    house = House()
+    house.keys.find_key = None  # type: ignore[assignment, method-assign]
+    async with serving(house) as (port, _):
+        answers = await exchange(port, request("/keyed", BAD))
+
+    assert answers.startswith(b"HTTP/1.1 500 ")
+    assert b'"internal_error"' in answers
 
 
 async def test_a_bad_key_costs_nothing_that_lasts() -> None:

@@ -45,6 +45,10 @@ class CountingRouter(Router):
             self._count_refusal("", "", refusal)
             raise
 
+    def note_refused(self, route: Route, refusal: Refusal) -> None:
+        """Count a request that was refused before its route was asked."""
+        self._count_refusal(route.path, "", refusal)
+
     def _counted(self, route: Route) -> Handler:
         """Return a handler that counts what comes of its requests."""
         path, handler, count = route.path, route.handler, self._meter.request_answered

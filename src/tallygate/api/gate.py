@@ -114,12 +114,15 @@ class Gate:
 
     def judge(self, method: str, path: str, headers: Heads, peer: tuple[str, int] | None) -> Refusal | None:
         """Count a request, and return why it is refused, if it is."""
-        access, refusal = self._find_access(method, path)
-        crowded = None if access is Access.PROBE else self._take(self._requests, headers, peer, "requests")
-        refusal = refusal or crowded
-        if refusal is None and access is Access.KEY and not self._callers.knows(_read_token(headers)):
-            refusal = self._take(self._failures, headers, peer, "failed API keys") or Refusal(Code.INVALID_API_KEY)
-        return refusal
+        try:
+            route, _ = self._router.find(method, path)
+        except Refusal as refusal:
+            self._take(self._requests, headers, peer, "requests")
+            return refusal.with_traceback(None)
+        found = self._weigh(route.access, headers, peer)
+        if found is not None:
+            self._router.note_refused(route, found)
+        return found
 
     def write(self, refusal: Refusal, headers: Heads, *, has_body: bool) -> bytes:
         """Return a refusal as the bytes of an answer."""
@@ -129,12 +132,11 @@ class Gate:
         """Say whether a connection carries one caller's requests only, so that it can be made to wait."""
         return peer is not None and not self._sources.is_proxy(peer[0])
 
-    def _find_access(self, method: str, path: str) -> tuple[Access | None, Refusal | None]:
-        try:
-            route, _ = self._router.find(method, path)
-        except Refusal as refusal:
-            return None, refusal.with_traceback(None)
-        return route.access, None
+    def _weigh(self, access: Access, headers: Heads, peer: tuple[str, int] | None) -> Refusal | None:
+        refusal = None if access is Access.PROBE else self._take(self._requests, headers, peer, "requests")
+        if refusal is None and access is Access.KEY and not self._callers.knows(_read_token(headers)):
+            refusal = self._take(self._failures, headers, peer, "failed API keys") or self._callers.refuse_unknown()
+        return refusal
 
     def _take(
         self, limit: SourceLimit | None, headers: Heads, peer: tuple[str, int] | None, what: str

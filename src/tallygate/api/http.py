@@ -80,6 +80,8 @@ class Access(Enum):
 
     KEY = auto()
     """Whoever shows a good key: an API key on the public listener, the admin key on the operator's."""
+    OWN = auto()
+    """Whoever shows a key of another kind, which the route knows by itself."""
     OPEN = auto()
     """Everybody."""
     PROBE = auto()
@@ -162,6 +164,9 @@ class Router:
             before, _, rest = route.path.partition("{")
             name, _, after = rest.partition("}")
             self._patterns.append((before, after, name.endswith("..."), route))
+
+    def note_refused(self, route: Route, refusal: Refusal) -> None:
+        """Take note of a request that was refused before its route was asked."""
 
     def find(self, method: str, path: str) -> tuple[Route, str]:
         """Return the route of a request, and what its pattern caught.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Final
 
-from tallygate.api.http import Response, Route, read_bearer
+from tallygate.api.http import Access, Response, Route, read_bearer
 from tallygate.core.errors import Code, Refusal
 
 if TYPE_CHECKING:
@@ -31,7 +31,15 @@ class MetricsApi:
 
     def routes(self) -> Sequence[Route]:
         """Return the table of routes."""
-        return (Route("GET", "/metrics", self.metrics, "Figures for Prometheus, with the metrics' or the admin key."),)
+        return (
+            Route(
+                "GET",
+                "/metrics",
+                self.metrics,
+                "Figures for Prometheus, with the metrics' or the admin key.",
+                access=Access.OWN,
+            ),
+        )
 
     async def metrics(self, request: Request, _: Sink) -> Response:
         """Show the figures as they are now."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tallygate.api.http import Response, Route
+from tallygate.api.http import Access, Response, Route
 from tallygate.core.access import check_model
 from tallygate.core.openai.features import supported_parameters
 from tallygate.core.pricelist import list_unit
@@ -37,6 +37,8 @@ class ModelApi:
         public: Whether everybody may ask, with or without an API key.
     """
 
+    _public = False
+
     def __init__(
         self, *, callers: Callers, ledger: Ledger, catalog: Catalog, upstreams: Upstreams, public: bool
     ) -> None:
@@ -48,9 +50,10 @@ class ModelApi:
 
     def routes(self) -> Sequence[Route]:
         """Return the table of routes."""
+        access = Access.OPEN if self._public else Access.KEY
         return (
-            Route("GET", "/v1/models", self.models, "The models that can be served now, with prices."),
-            Route("GET", "/v1/models/{id...}", self.model, "One model, by id or alias, in any case."),
+            Route("GET", "/v1/models", self.models, "The models that can be served now, with prices.", access=access),
+            Route("GET", "/v1/models/{id...}", self.model, "One model, by id or alias, in any case.", access=access),
         )
 
     async def models(self, request: Request, _: Sink) -> Response:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 
-from tallygate.api.http import Response, Route
+from tallygate.api.http import Access, Response, Route
 from tallygate.core.pricelist import list_fee_rate, list_million, list_unit
 
 if TYPE_CHECKING:
@@ -43,9 +43,21 @@ class PricingApi:
     def routes(self) -> Sequence[Route]:
         """Return the table of routes."""
         return (
-            Route("GET", "/api/v1/public/pricing", self.public, "GonkaGate's price list; for everybody."),
+            Route(
+                "GET",
+                "/api/v1/public/pricing",
+                self.public,
+                "GonkaGate's price list; for everybody.",
+                access=Access.OPEN,
+            ),
             Route("GET", "/api/v1/pricing", self.keyed, "The same, for holders of an API key."),
-            Route("GET", "/api/pricing", self.monitored, "The price list that price monitors read; for everybody."),
+            Route(
+                "GET",
+                "/api/pricing",
+                self.monitored,
+                "The price list that price monitors read; for everybody.",
+                access=Access.OPEN,
+            ),
         )
 
     async def public(self, _: Request, __: Sink) -> Response:
