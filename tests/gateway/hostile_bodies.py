@@ -113,20 +113,17 @@ NO_PARAMETERS = (
     ),
     *(
         "constructor",
-        "prompt",
         "input",
         "suffix",
         "store",
-        "modalities",
-        "audio",
         "reasoning",
-        "service_tier",
         "priority",
     ),
     *("user_id", "billing", "total_cost_usd", "x" * 100_000, "ключ", "n\u200b", "\u202e", "'; DROP TABLE holds; --"),
 )
 NEVER_OFFERED = (
     *("min_tokens", "best_of", "ignore_eos", "use_beam_search", "prompt_logprobs", "documents", "echo", "functions"),
+    *("prompt", "modalities", "audio", "service_tier"),
     *(
         "chat_template",
         "chat_template_kwargs",
