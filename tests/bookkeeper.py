@@ -105,29 +105,29 @@ class Bookkeeper:
         """A sending that failed moves no dollars; what it cost is the operator's."""
         self.borne_ngonka += bill
 
-    def settle(self, inference: str, prompt: int, completion: int, bill: int) -> Ended:
-        """Charge what was used, at the price of the hold, and never more than was set aside."""
+    def settle(self, inference: str, prompt: int, completion: int, *bills: int) -> Ended:
+        """Charge what was used, at the price of the hold, and never more than was set aside; of each part a bill."""
         aside = self.open[inference]
         base, fee = aside.price.of(prompt, completion)
         excess, listed = max(0, base + fee - aside.base - aside.fee), base + fee
         if excess:
             base, fee = aside.base, aside.fee
-        borne = ceil(Fraction(bill * excess, listed)) if excess else 0
-        return self._end(inference, Ended(base, fee, excess, borne), bill)
+        borne = sum(ceil(Fraction(bill * excess, listed)) for bill in bills) if excess else 0
+        return self._end(inference, Ended(base, fee, excess, borne), sum(bills))
 
     def void(self, inference: str, bill: int) -> Ended:
-        """Charge nothing; what the last sending cost is the operator's."""
+        """Charge nothing; what the last sendings cost is the operator's."""
         return self._end(inference, Ended(borne_ngonka=bill), bill)
 
-    def expire(self, inference: str, bill: int, sendings: int, *, charge_prompt: bool) -> Ended:
-        """End a call that a crash has cut off; all open sendings may have cost all that the hold allowed."""
+    def expire(self, inference: str, bill: int, layers: int, *, charge_prompt: bool) -> Ended:
+        """End a call that a crash has cut off; all that the hold allowed may have been used so many times."""
         aside, base, fee = self.open[inference], 0, 0
         held = aside.base + aside.fee
-        if charge_prompt and sendings:
+        if charge_prompt and layers:
             base, fee = aside.price.of(ceil(Fraction(aside.prompt_max, PROMPT_BYTES_PER_TOKEN)), 0)
             if base + fee > held:
                 base, fee = aside.base, aside.fee
-        listed = held * sendings
+        listed = held * layers
         lost = max(0, listed - base - fee)
         borne = ceil(Fraction(bill * lost, listed)) if listed else bill
         return self._end(inference, Ended(base, fee, lost, borne), bill)

@@ -96,7 +96,7 @@ class Ledger(Protocol):
         """Put the next version of the price sheet in force."""
 
     async def hold(self, request: HoldRequest) -> Hold:
-        """Set the most that an inference can cost aside, record its first sending, and take its claim, all in one step.
+        """Set the most that an inference can cost aside, record its first sendings, take its claim: all in one step.
 
         Raises:
             Refusal: The money is not there, or the claim's key is taken.
@@ -108,11 +108,11 @@ class Ledger(Protocol):
     def end_attempt(self, hold: Hold, end: SendingEnd) -> None:
         """Record the end of a sending that was not the last; not waited for."""
 
-    async def settle(self, hold: Hold, end: SendingEnd, usage: Usage) -> Settlement:
-        """Turn a hold into the charge."""
+    async def settle(self, hold: Hold, end: SendingEnd, usage: Usage, others: Sequence[SendingEnd] = ()) -> Settlement:
+        """Turn a hold into the charge; `others` are the ends of the parts beside the one that `end` is of."""
 
-    async def void(self, hold: Hold, end: SendingEnd, reason: str) -> None:
-        """Give a hold back."""
+    async def void(self, hold: Hold, end: SendingEnd, reason: str, others: Sequence[SendingEnd] = ()) -> None:
+        """Give a hold back; `others` as above."""
 
     async def find_claim(self, claim: Claim) -> Claimed | None:
         """Return what a claim's key stands for, durably, or None if it is free.

@@ -191,3 +191,79 @@ def test_money_has_one_ending(events: list[Event]) -> None:
 def test_every_row_says_what_the_caller_sees() -> None:
     """Each row that ends a call says what its caller sees; the drawn table has no empty ending."""
     assert all(row.caller for row in TABLE.values() if row.state in ENDED)
+
+
+MOVES: list[tuple[list[tuple[int, str]], State]] = [
+    ([], State.HELD),
+    ([(0, "dispatched")], State.SENT),
+    ([(0, "dispatched"), (1, "dispatched")], State.SENT),
+    ([(0, "dispatched"), (1, "try_failed")], State.SENT),
+    ([(0, "dispatched"), (0, "try_failed")], State.HELD),
+    ([(0, "dispatched"), (1, "dispatched"), (0, "try_failed")], State.SENT),
+    ([(0, "dispatched"), (1, "dispatched"), (0, "try_failed"), (1, "try_failed")], State.HELD),
+    ([(0, "dispatched"), (0, "answered")], State.SENT),
+    ([(0, "dispatched"), (0, "answered"), (1, "try_failed")], State.SENT),
+    ([(0, "dispatched"), (0, "answered"), (1, "dispatched"), (1, "answered")], State.STREAMING),
+]
+
+
+@pytest.mark.parametrize(("moves", "state"), MOVES)
+def test_parts_make_the_state_of_the_call(moves: list[tuple[int, str]], state: State) -> None:
+    """A call is SENT while any part is under way, and STREAMING when each part has its first byte."""
+    inference = Inference("chatcmpl-1")
+    parts = [inference.begin_part() for _ in range(2)]
+    inference.on(Event.HOLD_TAKEN)
+    for number, move in moves:
+        getattr(parts[number], move)()
+    assert inference.state is state
+    assert inference.answered == (state is State.STREAMING)
+
+
+def test_parts_of_a_drained_call() -> None:
+    """A drained call takes first bytes, late ones too, but sends no part again."""
+    inference = Inference("chatcmpl-1")
+    first, second = inference.begin_part(), inference.begin_part()
+    inference.on(Event.HOLD_TAKEN)
+    first.dispatched()
+    inference.on(Event.LEFT_BILLED)
+    first.answered()
+    with pytest.raises(InvariantBrokenError):
+        second.try_failed()
+    second.dispatched()
+    second.answered()
+    assert inference.state is State.DRAINING
+
+
+def test_a_part_goes_one_way() -> None:
+    """No first byte comes of what was not sent, and none comes twice; what has one is not tried again."""
+    inference = Inference("chatcmpl-1")
+    part = inference.begin_part()
+    inference.begin_part()
+    inference.on(Event.HOLD_TAKEN)
+    with pytest.raises(InvariantBrokenError):
+        part.answered()
+    part.dispatched()
+    part.dispatched()
+    part.answered()
+    for move in (part.answered, part.try_failed):
+        with pytest.raises(InvariantBrokenError):
+            move()
+
+
+@given(
+    st.integers(1, 4), st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["dispatched", "try_failed", "answered"])))
+)
+def test_the_state_of_a_call_follows_from_its_parts(count: int, moves: list[tuple[int, str]]) -> None:
+    """Whatever the parts do in whatever order, the call is where the states of its parts say."""
+    inference = Inference("chatcmpl-1")
+    parts = [inference.begin_part() for _ in range(count)]
+    inference.on(Event.HOLD_TAKEN)
+    for number, move in moves:
+        try:
+            getattr(parts[number % count], move)()
+        except InvariantBrokenError:
+            continue
+        states = {part.state for part in parts}
+        assert inference.state is (
+            State.HELD if states == {State.HELD} else State.STREAMING if states == {State.STREAMING} else State.SENT
+        )

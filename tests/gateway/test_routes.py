@@ -26,7 +26,7 @@ from tallygate.storage.proofs.anchors import AnchorFile
 from tallygate.storage.proofs.embedded import EmbeddedProofs
 from tallygate.storage.proofs.memory_archive import MemoryArchive
 from tests.gateway.processes import ADMIN_KEY
-from tests.relay.world import chat_body, open_world
+from tests.relay.world import MODEL, chat_body, open_world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -40,7 +40,10 @@ ANSWERS_EVERYBODY = {
     *("/api/pricing", "/api/v1/public/pricing"),
 }
 HAS_A_KEY = {Access.KEY, Access.OWN}
-BILLED = {"POST /v1/chat/completions": chat_body()}
+BILLED = {
+    "POST /v1/chat/completions": chat_body(),
+    "POST /v1/completions": json.dumps({"model": MODEL, "prompt": "What is a ledger?"}).encode(),
+}
 """The routes that reach the network, each with a body that is a good call."""
 
 BAD_KEY = mint_api_key(b"\1" * 32)

@@ -24,9 +24,9 @@ def break_down(*_: Any, **__: Any) -> NoReturn:
 @pytest.mark.parametrize(
     ("broken", "stream"),
     [
-        ("tallygate.relay.life.Completion", False),
-        ("tallygate.relay.life.Relayed", True),
-        ("tallygate.relay.life.Relayed.feed", True),
+        ("tallygate.core.forms.Completion", False),
+        ("tallygate.core.forms.Relayed", True),
+        ("tallygate.core.streaming.Relayed.feed", True),
         ("tallygate.relay.dispatch.judge_status", False),
         ("tallygate.relay.reply.Reply.keep_alive", True),
     ],

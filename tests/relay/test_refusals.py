@@ -230,7 +230,7 @@ async def test_money_that_calls_under_way_hold_is_a_429() -> None:
 async def test_an_unknown_route_is_not_to_be_retried() -> None:
     """A route that is not offered is a 404 that clients do not repeat."""
     async with open_world() as world:
-        for path in ("/v1/completions", "/v1/responses", "/", "/v1/chat/completions/", "/admin/v1/accounts"):
+        for path in ("/v1/embeddings", "/v1/responses", "/", "/v1/chat/completions/", "/admin/v1/accounts"):
             caller = await world.connect()
             await caller.request("POST", path, world.headers(), b"{}")
             answer = await caller.answer()

@@ -117,7 +117,7 @@ async def test_a_caller_who_leaves_while_the_call_is_cut_changes_nothing(monkeyp
         stopping = stop(world, 0.0)
         await until(lambda: life._ending)
         caller.leave()
-        await until(life.watch.has_left)
+        await until(life._first.watch.has_left)
         world.journal.let_go()
         await stopping
 

@@ -39,6 +39,7 @@ class Entry(NamedTuple):
     available_after: int | None
     held_after: int | None
     inference: str | None
+    part: int | None
     model: str | None
     prompt_tokens: int | None
     completion_tokens: int | None
@@ -62,6 +63,7 @@ class Entry(NamedTuple):
             available_after=m[8],
             held_after=m[9],
             inference=m[10],
+            part=m[12],
             model=m[15],
             prompt_tokens=m[17],
             completion_tokens=m[18],
@@ -98,6 +100,7 @@ class Auditor:
         keeper: Where all the money should be, after what is durable.
         holds: The hold of each inference in the books.
         endings: Its ending.
+        sent: The entry that ends the sending of each part of a charged one, the ending last.
         durable: Every entry that the disk has acknowledged, or that a start has found, in its order.
     """
 
@@ -111,7 +114,9 @@ class Auditor:
         self._folder = folder
         self._written: dict[int, list[bytes]] = {}
         self._clean_epochs: set[int] = set()
-        self._open_sendings: Counter[str] = Counter()
+        self.sent: dict[str, list[Entry]] = {}
+        self._open_sendings: dict[str, Counter[int | None]] = {}
+        self._ended: dict[str, dict[int | None, Entry]] = {}
 
     def fail(self, what: str) -> None:
         """Note a violation."""
@@ -220,23 +225,37 @@ class Auditor:
         if name in self.holds:
             self.fail(f"{name} is held twice")
         self.holds[name] = entry
-        self._open_sendings[name] = 1
+        self._open_sendings[name] = Counter({entry.part: 1})
+        self._ended[name] = {}
         bounds = (entry.prompt_tokens or 0, entry.completion_tokens or 0)
         self._compare("a hold", "held", self.keeper.hold(name, entry.account or "", entry.model or "", *bounds))
 
     def _take_attempt(self, entry: Entry) -> None:
-        begins = entry.completion_tokens is None
-        self._open_sendings[entry.inference or ""] += 1 if begins else -1
+        name, begins = entry.inference or "", entry.completion_tokens is None
+        self._open_sendings[name][entry.part] += 1 if begins else -1
+        if (before := self._ended[name].pop(entry.part, None)) is not None:
+            self._take_failed(before)
         if not begins:
-            self.keeper.retry(entry.billed)
+            self._ended[name][entry.part] = entry
+
+    def _take_failed(self, entry: Entry) -> None:
+        """Whatever an attempt has cost that was not the last of its part, or whose call was not charged, is borne."""
+        self.keeper.retry(entry.billed)
+        if entry.posted("cost/paid"):
+            self.fail(f"{entry.inference} has a failed sending that somebody paid for")
 
     def _take_settle(self, entry: Entry) -> None:
         name, tokens = entry.inference or "", (entry.prompt_tokens or 0, entry.completion_tokens or 0)
         if self._may_end(entry):
-            self._compare_end(entry, self.keeper.settle(name, *tokens, entry.billed))
+            if (before := self._ended[name].pop(entry.part, None)) is not None:
+                self._take_failed(before)
+            self.sent[name] = [*self._ended[name].values(), entry]
+            self._compare_end(entry, self.keeper.settle(name, *tokens, *(each.billed for each in self.sent[name])))
 
     def _take_void(self, entry: Entry) -> None:
         if self._may_end(entry):
+            for other in self._ended[entry.inference or ""].values():
+                self._take_failed(other)
             ended = self.keeper.void(entry.inference or "", entry.billed)
             self._compare_end(entry, ended._replace(borne_ngonka=entry.overrun_ngonka))
 
@@ -245,8 +264,10 @@ class Auditor:
         if self._may_end(entry):
             if self.holds[name].epoch in {entry.epoch, *self._clean_epochs}:
                 self.fail(f"{name} was left behind by a process that did not die")
-            sendings = self._open_sendings[name]
-            self._compare_end(entry, self.keeper.expire(name, entry.billed, sendings, charge_prompt=charge))
+            for other in self._ended[name].values():
+                self._take_failed(other)
+            layers = max(self._open_sendings[name].values())
+            self._compare_end(entry, self.keeper.expire(name, entry.billed, layers, charge_prompt=charge))
 
     def _may_end(self, entry: Entry) -> bool:
         """Note an ending; return whether there is a hold that it ends."""

@@ -34,6 +34,7 @@ class Ask:
     at_s: float
     leaves_after: int | None
     slow: bool
+    path: str = "/v1/chat/completions"
 
 
 @dataclass
@@ -120,7 +121,7 @@ class Caller:
         scope = {
             "type": "http",
             "method": "POST",
-            "path": "/v1/chat/completions",
+            "path": self.seen.ask.path,
             "query_string": b"",
             "headers": headers,
             "state": {"connection": self},

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
@@ -41,6 +42,7 @@ class Process:
         self.context = contextvars.copy_context()
         self.context.run(_PROCESS.set, self)
         self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._failed: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         self._deaths: list[Callable[[], None]] = []
 
     def start(self, loop: SimLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -65,6 +67,8 @@ class Process:
 
     def bury(self) -> None:
         """Take the dead process's tasks away without letting them say anything."""
+        for task in self._failed:
+            task.exception()  # who kept it was still waiting for others, and died before it could look
         for task in tuple(self._tasks):
             if task.done():
                 self._forget(task)
@@ -83,8 +87,12 @@ class Process:
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)
-        if not self.alive and not task.cancelled():
+        if task.cancelled():
+            return
+        if not self.alive:
             task.exception()  # nobody is left to ask for it
+        elif task._exception is not None:  # asking for it would be hearing it
+            self._failed.add(task)
 
 
 def current_process() -> Process | None:

@@ -6,6 +6,7 @@ A mutant is planted in the program's own classes for as long as its context last
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
@@ -13,28 +14,32 @@ import apsw
 
 from tallygate.core.errors import StoreUnavailableError
 from tallygate.core.ledger.entry import Flag
-from tallygate.core.ledger.records import Settlement
+from tallygate.core.ledger.records import SendingEnd, Settlement
 from tallygate.core.pricing import Cost
 from tallygate.storage import sqlite
 from tallygate.storage.embedded import EmbeddedLedger
 from tallygate.storage.sqlite import SqliteJournal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from tallygate.core.ledger.records import Deposit, Hold, HoldRequest, SendingEnd
+    from tallygate.core.ledger.records import Deposit, Hold, HoldRequest
     from tallygate.core.usage import Usage
 
+Ends = Sequence[SendingEnd]
 _hold = EmbeddedLedger.hold
 _settle = EmbeddedLedger.settle
 _flush = SqliteJournal.flush
 
 
-async def _tell_before_durable(self: EmbeddedLedger, hold: Hold, end: SendingEnd, usage: Usage) -> Settlement:
+async def _tell_before_durable(
+    self: EmbeddedLedger, hold: Hold, end: SendingEnd, usage: Usage, others: Ends = ()
+) -> Settlement:
     self._queue.check()
-    settlement, written = self._books.settle(hold, end, usage)
-    self._queue.append(written)
+    settlement, written = self._books.settle_parts(hold, (*others, end), usage)
+    for ended in written:
+        self._queue.append(ended)
     return settlement
 
 
@@ -55,20 +60,26 @@ async def _hold_what_is_not_there(self: EmbeddedLedger, request: HoldRequest) ->
         self._queue.check()
         hold, written = self._books.hold(request)
         self._queue.append(written)
+        for sending in request.others:
+            self._queue.append(self._books.begin_attempt(hold, sending))
     finally:
         account.available -= 10**9
     await self._queue.durable()
     return hold
 
 
-async def _charge_a_token_more(self: EmbeddedLedger, hold: Hold, end: SendingEnd, usage: Usage) -> Settlement:
-    return await _settle(self, hold, end, usage._replace(prompt_tokens=usage.prompt_tokens + 1))
+async def _charge_a_token_more(
+    self: EmbeddedLedger, hold: Hold, end: SendingEnd, usage: Usage, others: Ends = ()
+) -> Settlement:
+    return await _settle(self, hold, end, usage._replace(prompt_tokens=usage.prompt_tokens + 1), others)
 
 
-async def _forget_who_left(self: EmbeddedLedger, hold: Hold, end: SendingEnd, usage: Usage) -> Settlement:
+async def _forget_who_left(
+    self: EmbeddedLedger, hold: Hold, end: SendingEnd, usage: Usage, others: Ends = ()
+) -> Settlement:
     if usage.flags & (Flag.CUT | Flag.DRAINED):
         return Settlement(Cost(0, 0), usage.flags)
-    return await _settle(self, hold, end, usage)
+    return await _settle(self, hold, end, usage, others)
 
 
 async def _leave_orphans(self: EmbeddedLedger, *_: object, **__: object) -> Sequence[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Literal
 
@@ -140,7 +140,7 @@ def _draw_ask(draw: random.Random, number: int, plan: Plan, *, crowded: bool) ->
     if draw.random() < 0.15:
         fields["n"] = 2
     leaves = draw.random() < 0.33
-    return Ask(
+    ask = Ask(
         number=number,
         account=draw.randrange(len(plan.balances)),
         body=json.dumps(fields).encode(),
@@ -149,3 +149,14 @@ def _draw_ask(draw: random.Random, number: int, plan: Plan, *, crowded: bool) ->
         leaves_after=draw.randint(1, STEPS_OF_A_CALL) if leaves else None,
         slow=draw.random() < 0.2,
     )
+    return _ask_for_text(ask, fields, plan.seed)
+
+
+def _ask_for_text(ask: Ask, fields: dict[str, Any], seed: int) -> Ask:
+    """Make legacy completions of half of the calls of every third world; the others are what they always were."""
+    draw = random.Random(f"text {seed} {ask.number}")
+    if seed % 3 != 1 or draw.random() < 0.5:
+        return ask
+    asked = {name: value for name, value in fields.items() if name != "messages"}
+    asked["prompt"] = [f"What is a ledger? {ask.number} {part}" for part in range(draw.randint(1, 4))]
+    return replace(ask, body=json.dumps(asked).encode(), path="/v1/completions")

@@ -61,23 +61,29 @@ class Verdict:
 
     def _check_tokens(self, seen: Seen, ending: Entry) -> None:
         """A charge is for tokens that the node has made; a complete answer's is for exactly those."""
-        truth = self._find_truth(ending)
-        if truth is None:
-            if ending.completion_tokens or seen.done:  # else it was sent and nothing came: only its prompt is charged
+        sent = self._auditor.sent[ending.inference or ""]
+        *others, _ = sent
+        truths = [truth for each in sent if (truth := self._find_truth(each)) is not None]
+        for number, each in enumerate(sent):
+            came = each.completion_tokens or 0
+            if number == len(others):  # the ending, which tells the tokens of all parts
+                came -= sum(other.completion_tokens or 0 for other in others)
+            # Without a truth it was sent and nothing came: only its prompt is charged.
+            if (came or seen.done) and self._find_truth(each) is None:
                 self._fail(seen, "it was charged for what no node has ever seen")
-            return
-        if not self._honest or ending.upstream != "signed":
+        if not truths or not self._honest or any(each.upstream != "signed" for each in sent):
             return
         completion = ending.completion_tokens or 0
-        finished = truth.ended is not None
-        if finished and completion > truth.completion_tokens:
-            self._fail(seen, f"charged for {completion} tokens, the node made {truth.completion_tokens}")
+        made = (sum(truth.prompt_tokens for truth in truths), sum(truth.completion_tokens for truth in truths))
+        finished = all(truth.ended is not None for truth in truths)
+        if finished and completion > made[1]:
+            self._fail(seen, f"charged for {completion} tokens, the nodes made {made[1]}")
         if completion < (shown := _count_shown(seen)):
             self._fail(seen, f"charged for {completion} tokens, the caller was shown {shown}")
         if seen.done:
             charged = (ending.prompt_tokens, completion)
-            if charged != (truth.prompt_tokens, truth.completion_tokens) or ending.flags & ESTIMATED:
-                self._fail(seen, f"charged for {charged}, the chain has {truth}")
+            if charged != made or ending.flags & ESTIMATED:
+                self._fail(seen, f"charged for {charged}, the chain has {truths}")
 
     def _find_truth(self, ending: Entry) -> Inference | None:
         """Return the chain's record of the sending that an ending ends."""
@@ -95,7 +101,7 @@ def _count_shown(seen: Seen) -> int:
     if not seen.ask.streamed:
         return 0
     choices = (choice for event in seen.events for choice in event.get("choices", ()))
-    return sum(1 for choice in choices if choice.get("delta", {}).get("content"))
+    return sum(1 for choice in choices if choice.get("text") or choice.get("delta", {}).get("content"))
 
 
 def _say(ending: Entry | None) -> str:

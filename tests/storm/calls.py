@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import httptools
 
@@ -21,7 +21,7 @@ PICOUSD: Final = 10**12
 
 _TOTAL = re.compile(rb'"total_cost_usd_exact":"([0-9]+)(?:\.([0-9]+))?"')
 _HEAD: Final = (
-    b"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer %b\r\n"
+    b"POST %b HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer %b\r\n"
     b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
 )
 _CODE = re.compile(rb'"code":"([a-z_]+)"')
@@ -33,10 +33,12 @@ class Plan(NamedTuple):
     Attributes:
         body: The request's body.
         leave_after: Frames of a stream after which it leaves; -1 is as soon as it has asked; None is never.
+        path: The route.
     """
 
     body: bytes
     leave_after: int | None
+    path: bytes = b"/v1/chat/completions"
 
     @classmethod
     def usual(cls, *, stream: bool = True, leave_after: int | None = None, **fields: object) -> Plan:
@@ -47,7 +49,7 @@ class Plan(NamedTuple):
     @classmethod
     def draw(cls, rng: random.Random) -> Plan:
         """Return any plan; a third of all callers leave early."""
-        fields: dict[str, object] = {
+        fields: dict[str, Any] = {
             "model": MODEL,
             "messages": [{"role": "user", "content": f"What is a ledger, said {rng.randrange(1000)} times?"}],
             "max_tokens": rng.randint(1, 12),
@@ -62,6 +64,10 @@ class Plan(NamedTuple):
         leave_after = None
         if rng.randrange(3) == 0:
             leave_after = rng.randint(-1, 14) if streams else -1
+        if rng.random() < 0.15:
+            question = fields.pop("messages")[0]["content"]
+            fields["prompt"] = [f"{question} {part}" for part in range(rng.randint(1, 4))]
+            return cls(json.dumps(fields).encode(), leave_after, b"/v1/completions")
         return cls(json.dumps(fields).encode(), leave_after)
 
 
@@ -91,7 +97,7 @@ class Call(asyncio.Protocol):
     """
 
     def __init__(self, secret: str, plan: Plan, on_frames: Callable[[int], None]) -> None:
-        self._request = _HEAD % (secret.encode(), len(plan.body)) + plan.body
+        self._request = _HEAD % (plan.path, secret.encode(), len(plan.body)) + plan.body
         self._plan = plan
         self._on_frames = on_frames
         self._parser = httptools.HttpResponseParser(self)
@@ -208,5 +214,5 @@ async def make_call(port: int, secret: str, plan: Plan, on_frames: Callable[[int
 
 def _is_named(body: bytes, inference: str) -> bool:
     """Return whether every chunk, or the answer, carries the id (an error event carries none)."""
-    frames = body.count(b'"object":"chat.completion')
+    frames = body.count(b'"object":"chat.completion') + body.count(b'"object":"text_completion"')
     return body.count(b'"id":"%b"' % inference.encode()) == frames

@@ -95,7 +95,9 @@ def _find_sendings(entries: Sequence[Entry]) -> Iterator[Sending]:
             under_way[entry.inference] += 1
         elif entry.kind == "attempt":
             under_way[entry.inference] -= 1
-            yield Sending("failed, tried elsewhere", entry.upstream_reference, ngonka)
+            is_paid = any(name == "cost/paid" for _, name, _ in entry.postings)
+            cause = _name_cause(entry) if is_paid else "failed, tried elsewhere"
+            yield Sending(cause, entry.upstream_reference, ngonka)
         elif entry.kind == "settle":
             yield Sending(_name_cause(entry), entry.upstream_reference, ngonka)
         elif entry.kind == "void":

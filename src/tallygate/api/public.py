@@ -7,27 +7,49 @@ and a bad one touches no store.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tallygate.api.http import Access, Response, Route, check_body, read_idempotency_key
+from tallygate.core.completions import TEXT, meaning_of_all, parse_completion_request
 from tallygate.core.errors import Code, Refusal
+from tallygate.core.forms import CHAT as CHAT_FORM
+from tallygate.core.forms import Form
 from tallygate.core.idempotency import meaning_of
 from tallygate.core.openai import BODY_BYTES_MAX, STRICT, parse_chat_request
 from tallygate.relay import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tallygate.api.callers import Callers
     from tallygate.api.http import Request
     from tallygate.core.catalog import Catalog
     from tallygate.core.idempotency import Digests
-    from tallygate.core.openai import Policy
+    from tallygate.core.openai import ChatRequest, Policy
     from tallygate.ports import Ledger
     from tallygate.relay import Relay, Sink
 
 
 CHAT: Final = "/v1/chat/completions"
+COMPLETIONS: Final = "/v1/completions"
+
+
+class _Kind(NamedTuple):
+    """How the calls of a route differ: what a body asks, what that means (as an idempotency key has it), the answer."""
+
+    route: str
+    form: Form
+    parse: Callable[[bytes, Policy], tuple[ChatRequest, ...]]
+    meaning: Callable[[Sequence[ChatRequest], str], object]
+
+
+_CHAT: Final = _Kind(
+    CHAT,
+    CHAT_FORM,
+    lambda body, policy: (parse_chat_request(body, policy),),
+    lambda asked, model: meaning_of(asked[0], model),
+)
+_COMPLETIONS: Final = _Kind(COMPLETIONS, TEXT, parse_completion_request, meaning_of_all)
 
 
 class PublicApi:
@@ -63,6 +85,7 @@ class PublicApi:
         """Return the table of routes."""
         return (
             Route("POST", CHAT, self.chat, "A chat completion, streamed or not; billed.", billed=True),
+            Route("POST", COMPLETIONS, self.completions, "A legacy completion of prompts; billed.", billed=True),
             Route("GET", "/health/live", self.live, "The process runs.", access=Access.PROBE),
             Route(
                 "GET",
@@ -75,18 +98,26 @@ class PublicApi:
 
     async def chat(self, request: Request, sink: Sink) -> None:
         """Serve a chat completion."""
+        await self._serve(request, sink, _CHAT)
+
+    async def completions(self, request: Request, sink: Sink) -> None:
+        """Serve a legacy completion."""
+        await self._serve(request, sink, _COMPLETIONS)
+
+    async def _serve(self, request: Request, sink: Sink, kind: _Kind) -> None:
         self._callers.authenticate(request)
         self._relay.check_room()
         check_media_type(request)
         idempotency_key = read_idempotency_key(request)
-        chat = parse_chat_request(await request.body.read(BODY_BYTES_MAX), self._policy)
+        asked = kind.parse(await request.body.read(BODY_BYTES_MAX), self._policy)
         key = self._callers.authenticate(request)  # again: while the body was on its way, the key may have been revoked
-        card = self._catalog.find(chat.model, self._ledger.sheet)
+        card = self._catalog.find(asked[0].model, self._ledger.sheet)
         request.model = card.id
         claim = None
         if idempotency_key is not None:
-            claim = self._digests.claim(idempotency_key, (key.account, key.id, CHAT), meaning_of(chat, card.id))
-        await self._relay.relay(Call(request.id, key, chat, card, claim), sink)
+            scope = (key.account, key.id, kind.route)
+            claim = self._digests.claim(idempotency_key, scope, kind.meaning(asked, card.id))
+        await self._relay.relay(Call(request.id, key, asked[0], card, claim, asked[1:], kind.form), sink)
 
     async def live(self, _: Request, __: Sink) -> Response:
         """Say that the process runs; touches nothing."""

@@ -135,6 +135,25 @@ def other_members(members: Mapping[str, Raw]) -> Members:
     return {name: raw for name, raw in members.items() if name not in _OWNED and name not in INTERNAL}
 
 
+def read_answer(body: bytes, tally: Tally, logprobs: int | None = None) -> tuple[Members, list[Members]]:
+    """Return the members of an unstreamed answer and its choices, counted and cleaned.
+
+    Raises:
+        UnusableAnswerError: The body is no chat answer, or says `error`.
+    """
+    try:
+        check_utf8(body)
+        members = decode_members(body)
+        choices = decode_choices(members["choices"])
+        choices = [clean_choice(choice, "message", tally, logprobs) for choice in choices]
+        read_report(members, tally)
+    except (*UNREADABLE, KeyError):
+        choices = []
+    if not choices or is_given(members, "error") or not all(is_given(choice, "message") for choice in choices):
+        raise UnusableAnswerError
+    return members, choices
+
+
 class Completion:
     """An unstreamed answer, counted, cleaned, and ready for its usage.
 
@@ -153,16 +172,7 @@ class Completion:
     def __init__(
         self, body: bytes, inference: str, model: str, created_s: int, tally: Tally, *, logprobs: int | None = None
     ) -> None:
-        try:
-            check_utf8(body)
-            members = decode_members(body)
-            choices = decode_choices(members["choices"])
-            choices = [clean_choice(choice, "message", tally, logprobs) for choice in choices]
-            read_report(members, tally)
-        except (*UNREADABLE, KeyError):
-            choices = []
-        if not choices or is_given(members, "error") or not all(is_given(choice, "message") for choice in choices):
-            raise UnusableAnswerError
+        members, choices = read_answer(body, tally, logprobs)
         head = {"id": inference, "object": "chat.completion", "created": created_s, "model": model, "choices": choices}
         self._bytes = encode({**head, **other_members(members)})
 

@@ -14,6 +14,20 @@ nor sent again.
 
 DRAINING is a call whose caller is gone while its upstream bills the answer to the end anyway: the answer is read on,
 unseen, for what it says it cost. Nothing is sent again for a caller who is not there.
+
+A call can have several parts: prompts that are sent by themselves, each with its own tries. The table is about the
+call; each `Part` is HELD, SENT or STREAMING by itself, and they make the call's state together:
+
+* a call is SENT as soon as one of its parts is, and HELD again only when none is under way any more;
+* its first byte has come when each part has one: until then nothing goes to the caller, no answer is read on, and a
+  part that cannot be served is the call's NO_TRY_LEFT; from then on no part can be tried again;
+* it is complete when all answers are. One that is UNUSABLE makes the call so, at once. One that dies in a stream of
+  which the caller has seen something does not: the others go on to their ends, for they are paid for; then it has DIED;
+* who leaves is drained if the answer of any part is billed to its end; parts that are not under way, or whose upstream
+  stops billing when it is cut, are cut. Then it ends with DRAIN_OVER, but what was drained to its end is not estimated.
+
+What the table settles is settled part by part: reported usage for an answer that has ended, tokens received for one
+that was cut, nothing for a part that was not under way; the charge is for their sum.
 """
 
 from __future__ import annotations
@@ -141,11 +155,35 @@ class Inference:
         id: The id that we minted for it, `chatcmpl-…`.
     """
 
-    __slots__ = ("id", "state")
+    __slots__ = ("_answered", "_parts", "_under_way", "id", "state")
 
     def __init__(self, inference_id: str) -> None:
         self.id = inference_id
         self.state = State.RECEIVED
+        self._parts = self._under_way = self._answered = 0
+
+    def begin_part(self) -> Part:
+        """Return one more part of the call; all begin before anything is sent."""
+        self._parts += 1
+        return Part(self)
+
+    @property
+    def answered(self) -> bool:
+        """Whether each part has its first byte."""
+        return self._answered == self._parts
+
+    def count_part(self, before: State, after: State) -> None:
+        """Take a part's move into the call's own state."""
+        self._under_way += (after is not State.HELD) - (before is not State.HELD)
+        self._answered += after is State.STREAMING
+        if after is State.SENT:
+            if self.state is State.HELD:
+                self.on(Event.DISPATCHED)
+        elif after is State.HELD:
+            if not self._under_way:
+                self.on(Event.TRY_FAILED)
+        elif self.answered:
+            self.on(Event.FIRST_BYTE)
 
     @property
     def is_open(self) -> bool:
@@ -175,3 +213,35 @@ class Inference:
         if transition is None:
             raise InvariantBrokenError(f"{event.name} cannot happen to a call that is {self.state.value}")
         return transition
+
+
+class Part:
+    """Where one part of a call is: HELD, SENT or STREAMING; its moves are events of the call (see above)."""
+
+    __slots__ = ("_call", "state")
+
+    def __init__(self, call: Inference) -> None:
+        self._call = call
+        self.state = State.HELD
+
+    def dispatched(self) -> None:
+        """Take note that a connection carries its request."""
+        if self.state is State.HELD:
+            self._move(State.SENT)
+
+    def try_failed(self) -> None:
+        """Take note that a sending failed and another one follows; raises `InvariantBrokenError` in a drained call."""
+        if self._call.state is State.DRAINING:
+            raise InvariantBrokenError("nothing is sent again for a caller who has left")
+        self._move(State.HELD)
+
+    def answered(self) -> None:
+        """Take note that the first byte of its answer has come."""
+        self._move(State.STREAMING)
+
+    def _move(self, state: State) -> None:
+        before = self.state
+        if before is State.STREAMING or (state is State.STREAMING and before is State.HELD):
+            raise InvariantBrokenError(f"a part that is {before.value} cannot become {state.value}")
+        self.state = state
+        self._call.count_part(before, state)

@@ -147,6 +147,10 @@ class Relayed:
             frames[0] = frames[0][:-3] + b',"usage":' + usage_json + b"}\n\n"
         return b"".join(frames) + encode_event(DONE)
 
+    def release(self) -> bytes:
+        """Return the rest of a complete stream without usage or end: other answers to the same call go on."""
+        return b"".join(self._held or [self._finish_rest()])
+
     def interrupt(self, error_json: bytes, usage_json: bytes | None) -> bytes:
         """Return the end of a stream that died: an error event with what was charged, and no `[DONE]`."""
         usage = b"" if usage_json is None else b',"usage":' + usage_json

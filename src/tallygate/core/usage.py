@@ -163,6 +163,30 @@ class Tally:
         return hidden if _is_count(hidden) else 0
 
 
+def add_usages(usages: Sequence[Usage]) -> Usage:
+    """Return what all parts of an inference are charged for together."""
+    flags = Flag(0)
+    for usage in usages:
+        flags |= usage.flags
+    basis = ", ".join(dict.fromkeys(usage.basis for usage in usages if usage.basis is not None))
+    prompt, completion = sum(usage.prompt_tokens for usage in usages), sum(usage.completion_tokens for usage in usages)
+    return Usage(prompt, completion, flags, basis or None)
+
+
+def add_reports(reports: Sequence[Mapping[str, object] | None]) -> Mapping[str, object] | None:
+    """Return the details of the reports on all parts of an inference, added up."""
+    added: dict[str, object] = {}
+    for name in ("prompt_tokens_details", "completion_tokens_details"):
+        counts: dict[str, int] = {}
+        for report in reports:
+            details = (report or {}).get(name)
+            for kind, count in details.items() if isinstance(details, dict) else ():
+                if _is_count(count):
+                    counts[kind] = counts.get(kind, 0) + count
+        added[name] = counts
+    return added
+
+
 def charged_after_crash(prompt_tokens_max: int) -> Usage:
     """Return what a caller is charged for whose call a crash has cut off, where the operator charges the prompt.
 

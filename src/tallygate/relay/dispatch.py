@@ -1,4 +1,4 @@
-"""Sends an inference until the first byte of an answer comes, as far as the retry table allows.
+"""Sends a part of an inference until the first byte of an answer comes, as far as the retry table allows.
 
 Every sending is in the books before it leaves: the first one with the hold, a further one by an entry that is
 written first and not waited for. A sending that failed stays with the operator, priced at the most that the network
@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from tallygate.core.inference import Event, Inference, State
-from tallygate.core.ledger.records import Hold, Sending, SendingEnd
+from tallygate.core.inference import State
+from tallygate.core.ledger.records import Sending, SendingEnd
 from tallygate.core.retry import LOST, Failure, Retry, SendingError, judge_status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tallygate.core.bounding import Outgoing
+    from tallygate.core.inference import Inference, Part
+    from tallygate.core.ledger.records import Hold
+    from tallygate.core.usage import Tally
     from tallygate.meter import Meter
     from tallygate.ports import Answer, Ledger, Target
     from tallygate.relay.watch import Watch
 
 TRIES_MAX: Final = 8
-"""No inference is sent more often than this, however many nodes there are."""
+"""No part of an inference is sent more often than this, however many nodes there are."""
 
 ERROR_BYTES_MAX: Final = 64 * 1024
 """How much of an error answer is read."""
@@ -33,7 +36,17 @@ _log = structlog.get_logger()
 
 
 class Dispatch:
-    """The sendings of one inference.
+    """The sendings of one part of an inference; what may be tried again is counted for each part by itself.
+
+    Args:
+        inference: The whole.
+        part: Where this part of it is.
+        number: Which part it is.
+        outgoing: What is sent.
+        places: Where it can be sent, best first.
+        tally: Has the part's bounds.
+        watch: Whether there is a caller.
+        ledger: The books.
 
     Attributes:
         sending: The last one.
@@ -46,19 +59,24 @@ class Dispatch:
     def __init__(
         self,
         inference: Inference,
+        part: Part,
+        number: int,
         outgoing: Outgoing,
         places: Sequence[tuple[Target, str]],
+        tally: Tally,
         watch: Watch,
         ledger: Ledger,
         meter: Meter,
     ) -> None:
         self.target = places[0][0]
-        self.sending = Sending(0, 0, self.target.upstream, self.target.node)
+        self.sending = Sending(number, 0, self.target.upstream, self.target.node)
         self.answer: Answer | None = None
         self.first = b""
         self.reference: str | None = None
         self._inference = inference
+        self._part = part
         self._outgoing = outgoing
+        self._tally = tally
         self._places = iter(places)
         self._place = next(self._places)
         self._watch = watch
@@ -81,25 +99,25 @@ class Dispatch:
             following = self._next_place(failure)
             if following is None:
                 return failure
-            self._inference.on(Event.TRY_FAILED)
-            bill = self.possible_bill(failure, hold)
+            self._part.try_failed()
+            bill = self.possible_bill(failure)
             self._ledger.end_attempt(hold, SendingEnd(self.sending, 0, 0, bill, self.reference))
             self.let_go()
             self._place, fresh = following, failure.retry is Retry.FRESH
             self.target = self._place[0]
-            self.sending = Sending(0, self.sending.try_ + 1, self.target.upstream, self.target.node)
+            self.sending = Sending(self.sending.part, self.sending.try_ + 1, self.target.upstream, self.target.node)
             self._ledger.begin_attempt(hold, self.sending)
         if self._was_out:
             self.target.report(out_for_s=None)
         return None
 
-    def possible_bill(self, failure: Failure, hold: Hold) -> int:
+    def possible_bill(self, failure: Failure) -> int:
         """Return what the network may have billed for the last sending, in ngonka, at most."""
         if not failure.charged:
             return 0
         if failure.message is not None:
             return self.target.rate.bill(1, 0)  # a node records what its engine refuses as one prompt token
-        return self.target.rate.bill(hold.prompt_tokens_max, hold.completion_tokens_max)
+        return self.target.rate.bill(self._tally.prompt_tokens_max, self._tally.completion_tokens_max)
 
     def let_go(self) -> None:
         """Let go of the last answer's connection, unless its body has been read to the end."""
@@ -116,6 +134,7 @@ class Dispatch:
             inference=self._inference.id,
             upstream=self.sending.upstream,
             node=self.sending.node,
+            part=self.sending.part,
             attempt=self.sending.try_,
             detail=failure.detail,
             retry=failure.retry.name.lower(),
@@ -141,8 +160,7 @@ class Dispatch:
 
     def _note_sent(self, reference: str | None) -> None:
         self.reference = reference
-        if self._inference.state is State.HELD:
-            self._inference.on(Event.DISPATCHED)
+        self._part.dispatched()
 
     def _next_place(self, failure: Failure) -> tuple[Target, str] | None:
         """Return where the retry table lets us send next, or None."""

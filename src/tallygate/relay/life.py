@@ -1,5 +1,9 @@
 """A call from its hold to its ending.
 
+A call has one part or several (`part`). Here they come together: one hold for all, nothing to the caller before each
+has a first byte, one ending. A call of one part runs in its own task; several parts run in one each, and none outlives
+the call.
+
 Invariants: there is one ending, on its way to the disk at most once (`_ending`); the hold is durable before anything is
 sent; the charge is durable before the caller sees the end; whatever is raised, no money stays set aside that the store
 could still give back.
@@ -9,127 +13,100 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import structlog
 
-from tallygate.core.answers import Completion, UnusableAnswerError, render_usage
-from tallygate.core.bounding import Outgoing
+from tallygate.core.answers import UnusableAnswerError, render_usage
 from tallygate.core.errors import STORE_RETRY_AFTER_S, Code, InvariantBrokenError, Refusal, StoreUnavailableError
+from tallygate.core.forms import Head
 from tallygate.core.inference import Event, Inference, Money, State
 from tallygate.core.ledger.entry import Flag
-from tallygate.core.ledger.records import HoldRequest, SendingEnd
+from tallygate.core.ledger.records import HoldRequest
 from tallygate.core.money import format_usd
-from tallygate.core.retry import GARBLED, LOST, UNUSABLE, Failure, SendingError, refusal_of
-from tallygate.core.sse import EventParser, EventTooLargeError
-from tallygate.core.streaming import Relayed
-from tallygate.core.usage import Tally
+from tallygate.core.retry import LOST, UNUSABLE, SendingError, refusal_of
 from tallygate.meter import CallEnd
-from tallygate.relay.dispatch import Dispatch
+from tallygate.relay.part import Part, PartFailedError, add_bounds, charge_parts, lose_parts, release_connections
 from tallygate.relay.replay import Recorder
 from tallygate.relay.reply import Reply
-from tallygate.relay.watch import CallerLeft, Watch
+from tallygate.relay.together import run_together
+from tallygate.relay.watch import CallerLeft
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tallygate.core.access import ApiKey
-    from tallygate.core.bounding import ModelCard
-    from tallygate.core.idempotency import Claim
+    from tallygate.core.forms import Whole
     from tallygate.core.ledger.records import Hold
-    from tallygate.core.openai import ChatRequest
+    from tallygate.core.retry import Failure
+    from tallygate.core.streaming import Relayed
+    from tallygate.relay.call import Call
     from tallygate.relay.relay import Relay
     from tallygate.relay.reply import Sink
 
-ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
-"""The largest unstreamed answer that is read; thousands of tokens with their forced logprobs stay far below it."""
-
-REST_BYTES_MAX: Final = 4096
-REST_S_MAX: Final = 1.0
-"""How much may come after `[DONE]`, and for how long: nothing should, but the end of the body."""
-
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A checked request of an authenticated caller.
-
-    Attributes:
-        request_id: Ours, `req_…`.
-        key: The caller's key.
-        chat: What was asked.
-        card: The model that was asked.
-        claim: What the call comes with if it has an idempotency key.
-    """
-
-    request_id: str
-    key: ApiKey
-    chat: ChatRequest
-    card: ModelCard
-    claim: Claim | None = None
 
 
 class Life:
     """One call on its way."""
 
     def __init__(self, relay: Relay, call: Call, sink: Sink) -> None:
-        places = relay.upstreams.targets(call.card.id)
-        if not places:
+        requests = (call.chat, *call.others)
+        places = [relay.upstreams.targets(call.card.id) for _ in requests]
+        if not places[0]:
             raise Refusal(Code.NETWORK_UNAVAILABLE, "No upstream for this model can be used now.", retry_after_s=5)
-        self.watch = Watch()
         self._relay = relay
         self._call = call
-        self._inference = Inference(relay.mint_id())
-        self._outgoing = Outgoing(call.chat, call.card, relay.temperature)
+        self._inference = inference = Inference(relay.mint_id())
         floors: dict[str, int] = {}
-        for target, name in places:
+        for target, name in places[0] if len(places) == 1 else [place for some in places for place in some]:
             floors[name] = max(floors.get(name, 1), target.tokens_floor)
-        self._bounds = self._outgoing.bounds(floors)
-        self._shrink = self._outgoing.shrink(floors) if relay.shrinks else None
-        self._tally = Tally(
-            call.chat.prompt_bytes,
-            *self._bounds,
-            call.chat.choices,
-            counter=relay.counter(call.card.id),
-            prompt_texts=call.chat.texts,
-        )
-        self._dispatch = Dispatch(self._inference, self._outgoing, places, self.watch, relay.ledger, relay.meter)
-        self._recorder = None if call.claim is None else Recorder(relay.replays, self._inference.id, sink)
+        self._parts = [
+            Part(number, inference, request, call.card, relay, places[number], floors)
+            for number, request in enumerate(requests)
+        ]
+        self._first = self._parts[0]
+        self._shrink = self._first.outgoing.shrink(floors) if relay.shrinks else None
+        if self._shrink is not None:
+            self._shrink = self._shrink._replace(choices=self._shrink.choices * len(requests))
+        self._recorder = None if call.claim is None else Recorder(relay.replays, inference.id, sink)
         self._reply = Reply(self._recorder or sink, relay.render_error, relay.keep_alive_s)
         self._loop = asyncio.get_running_loop()
         self._begun_s = self._loop.time()
         self._overhead_s: float | None = None
         self._first_byte_s: float | None = None
         self._hold: Hold
+        # Set when each part has its first byte, or nobody is there any more whom an answer could be shown.
+        self._gate = None if len(requests) == 1 else asyncio.Event()
+        self._to_end = len(requests)
+        self._last: Relayed | None = None  # whose end waits for the settlement
         self._ending = False  # once an ending is on its way to the disk, there must not be another
-        self._cut = False
+        self._left = self._cut = False
         self._why: Refusal | None = None  # why it was cut, where it is not that the gateway stops
         self._drain: asyncio.TimerHandle | None = None
         sink.on_leave(self._leave)
 
     async def live(self) -> None:
         """Hold, send, pass on, end."""
-        call, bounds = self._call, self._bounds
+        call, parts = self._call, self._parts
         request = HoldRequest(
             self._inference.id,
             call.key.account,
             call.key.id,
             call.card.id,
-            *bounds,
-            self._dispatch.sending,
+            *add_bounds(parts),
+            self._first.dispatch.sending,
             shrink=self._shrink,
             claim=call.claim,
             tag=self._relay.tags.of_call(call.key.account, call.chat.members),
+            others=tuple([part.dispatch.sending for part in parts[1:]]) if len(parts) > 1 else (),
         )
         try:
             self._hold = hold = await self._relay.ledger.hold(request)
             self._inference.on(Event.HOLD_TAKEN)
             self._overhead_s = self._elapsed_s()
             if hold.completion_tokens_max < request.completion_tokens_max:
-                self._outgoing.limit(hold.completion_tokens_max)
-                self._tally.completion_tokens_max = hold.completion_tokens_max
+                for part in parts:
+                    part.limit(hold.completion_tokens_max // len(parts))
             await self._serve()
         except (CallerLeft, asyncio.CancelledError):
             await (self._end_cut() if self._cut and not self._draining else self._end_without_caller())
@@ -141,8 +118,8 @@ class Life:
             self._reply.close()
             if self._recorder is not None:
                 self._recorder.close()
-            self._dispatch.let_go()
-            self.watch.close()
+            for part in parts:
+                part.close()
             if self._relay.ledger.ready:
                 await self._end_after_defect()
 
@@ -151,7 +128,7 @@ class Life:
         if why is not None and (self._cut or self._draining):
             return  # drained is read on for its bill, whoever's it is: nobody is served by it
         self._cut, self._why = True, why
-        self.watch.leave()
+        self._stop()
 
     @property
     def inference(self) -> str:
@@ -165,122 +142,133 @@ class Life:
     def _leave(self) -> None:
         """Take note that the caller has left: read on for a while what is billed to its end anyway, or stop here."""
         under_way = self._inference.state in (State.SENT, State.STREAMING) and not self._ending
-        if not under_way or not self._dispatch.target.bills_to_end or not self._relay.left_drain_s:
-            self.watch.leave()
+        if not under_way or not self._relay.left_drain_s or not any(part.drains for part in self._parts):
+            self._stop()
             return
         self._inference.on(Event.LEFT_BILLED)
-        self._drain = self._loop.call_later(self._relay.left_drain_s, self.watch.leave)
+        if self._gate is not None:
+            self._gate.set()
+        for part in self._parts:
+            if not part.drains:
+                part.watch.leave()
+        self._drain = self._loop.call_later(self._relay.left_drain_s, self._stop)
+
+    def _stop(self) -> None:
+        """Stop waiting for any upstream."""
+        self._left = True
+        for part in self._parts:
+            part.watch.leave()
 
     async def _serve(self) -> None:
-        if self.watch.has_left():
+        if self._left:
             raise CallerLeft
         self._reply.headers = self._headers()
-        if self._call.chat.stream:
+        streams = self._call.chat.stream
+        if streams:
             self._reply.keep_alive()
-        failure = await self._dispatch.send(self._hold)
-        if failure is not None:
-            await self._end_failed(Event.NO_TRY_LEFT, failure)
-            return
-        if self._dispatch.sending.try_:
-            self._reply.headers = self._headers()  # another upstream may have another floor
-        self._inference.on(Event.FIRST_BYTE)
-        self._first_byte_s = self._elapsed_s()
-        await (self._stream() if self._call.chat.stream else self._complete())
-
-    async def _stream(self) -> None:
-        """Pass frames on as they come; settle; then let the caller see the end."""
-        chat = self._call.chat
-        relayed = Relayed(
-            self._inference.id,
-            self._call.card.id,
-            self._relay.time_s(),
-            chat.choices,
-            include_usage=chat.include_usage,
-            tally=self._tally,
-            logprobs=chat.logprobs,
-        )
-        failure = await self._pass_on(relayed)
-        if relayed.done:
-            await self._reply.end(relayed.end(await self._settle(Event.COMPLETED)))
-            await self._release_connection()
-        elif relayed.begun:
-            self._dispatch.warn(failure)
-            usage = await self._settle(Event.DIED, Flag.CUT)
-            refusal = refusal_of(failure._replace(code=Code.UPSTREAM_INTERRUPTED, message=None))
-            await self._reply.end(relayed.interrupt(self._relay.render_error(refusal), usage))
-        else:
-            await self._end_failed(Event.UNUSABLE, UNUSABLE)
-
-    async def _pass_on(self, relayed: Relayed) -> Failure:
-        """Pass frames on until the stream is done or has failed; return what to say if it has."""
-        answer, parser = self._dispatch.answer, EventParser()
-        assert answer is not None
-        data = self._dispatch.first
-        while data:
-            failure = None
-            try:
-                events = parser.feed(data)
-            except EventTooLargeError as error:
-                events, failure = error.events, GARBLED
-            if frames := relayed.feed(events):
-                await self._reply.write(frames)
-            if relayed.done or relayed.failed or failure is not None:
-                return failure or GARBLED
-            try:
-                data = await self.watch.until(answer.read())
-            except SendingError as error:
-                return error.failure
-        return LOST
-
-    async def _complete(self) -> None:
-        """Take the whole answer; settle; then answer."""
-        answer = self._dispatch.answer
-        assert answer is not None
+        whole = None if streams else self._call.form.open_whole(self._head(), self._call.chat)
         try:
-            body = self._dispatch.first + await self.watch.until(answer.read_all(ANSWER_BYTES_MAX))
-            model, logprobs, now_s = self._call.card.id, self._call.chat.logprobs, self._relay.time_s()
-            completion = Completion(body, self._inference.id, model, now_s, self._tally, logprobs=logprobs)
-        except (SendingError, UnusableAnswerError):
-            await self._end_failed(Event.UNUSABLE, UNUSABLE)
+            if len(self._parts) == 1:
+                await self._run(self._first, whole)
+            else:
+                await run_together([self._run_beside_others(part, whole) for part in self._parts], self._stop)
+        except PartFailedError as failed:
+            await self._end_failed(failed.event, failed.failure, failed.part)
             return
-        await self._reply.respond(completion.with_usage(await self._settle(Event.COMPLETED)))
+        if self._draining and self._to_end:  # what was not billed to its end has been cut
+            await self._settle(Event.DRAIN_OVER, Flag.CUT)
+        elif whole is None:
+            await self._end_stream()
+        else:
+            await self._reply.respond(whole.with_usage(await self._settle(Event.COMPLETED)))
 
-    async def _release_connection(self) -> None:
-        """Read the end of the upstream's body, so that its connection can serve again."""
-        answer = self._dispatch.answer
-        assert answer is not None
-        with contextlib.suppress(SendingError, CallerLeft, TimeoutError):
-            async with asyncio.timeout(REST_S_MAX):
-                rest = await self.watch.until(answer.read_all(REST_BYTES_MAX))
-                if not rest:
-                    return
-        self._dispatch.let_go()
+    async def _run_beside_others(self, part: Part, whole: Whole | None) -> None:
+        """Run one of several parts, in its own task."""
+        part.watch.begin()
+        try:
+            await self._run(part, whole)
+        except CallerLeft:
+            if self._left:
+                raise  # else this part only was cut, and the others are drained
+
+    async def _run(self, part: Part, whole: Whole | None) -> None:
+        """Send a part, and take its answer to its end."""
+        failure = await part.dispatch.send(self._hold)
+        if failure is not None:
+            raise PartFailedError(part, Event.NO_TRY_LEFT, failure)
+        part.note_first_byte()
+        if self._inference.answered:
+            self._note_first_byte()
+        elif self._gate is not None and not self._gate.is_set():
+            await part.watch.until(self._gate.wait())
+        await (self._stream(part) if whole is None else self._read(part, whole))
+        part.ended = True
+        self._to_end -= 1
+        if part.failure is None and part.relayed is not None:
+            if self._to_end:
+                await self._reply.write(part.relayed.release())
+            else:
+                self._last = part.relayed
+
+    def _note_first_byte(self) -> None:
+        """Take note that each part has its first byte: from now on the caller may see something."""
+        self._first_byte_s = self._elapsed_s()
+        if any(part.dispatch.sending.try_ for part in self._parts):
+            self._reply.headers = self._headers()  # another upstream may have another floor
+        if self._gate is not None:
+            self._gate.set()
+
+    async def _stream(self, part: Part) -> None:
+        """Pass frames on as they come, but for the last."""
+        relayed = self._call.form.open_stream(self._head(), part.number, part.request, part.tally)
+        failure = await part.pass_on(relayed, self._reply.write)
+        if relayed.done:
+            return
+        if not any(other.relayed is not None and other.relayed.begun for other in self._parts):
+            raise PartFailedError(part, Event.UNUSABLE, UNUSABLE)
+        part.dispatch.warn(failure)
+        part.failure = failure
+
+    async def _read(self, part: Part, whole: Whole) -> None:
+        """Take a whole answer."""
+        try:
+            body = await part.read_all(len(self._parts))
+            whole.take(part.number, body, part.tally)
+        except (SendingError, UnusableAnswerError):
+            raise PartFailedError(part, Event.UNUSABLE, UNUSABLE) from None
+
+    async def _end_stream(self) -> None:
+        """Settle; then let the caller see the end."""
+        dead = [part for part in self._parts if part.failure is not None]
+        if dead and dead[0].failure is not None and dead[0].relayed is not None:
+            usage = await self._settle(Event.DIED, Flag.CUT)
+            refusal = refusal_of(dead[0].failure._replace(code=Code.UPSTREAM_INTERRUPTED, message=None))
+            rest = b"" if self._last is None else self._last.release()
+            await self._reply.end(rest + dead[0].relayed.interrupt(self._relay.render_error(refusal), usage))
+            return
+        usage = await self._settle(Event.COMPLETED)
+        assert self._last is not None
+        await self._reply.end(self._last.end(usage))
+        await release_connections(self._parts)
 
     # --- endings -----------------------------------------------------------------------------------------------
 
     async def _settle(self, event: Event, flags: Flag = Flag(0)) -> bytes:  # noqa: B008  (an immutable constant)
         """Charge for the answer, durably; return the caller's `usage`."""
-        money = self._inference.means(event)
-        if self._draining and event is not Event.DRAIN_OVER:
-            flags |= Flag.DRAINED
-        usage = self._tally.counted(flags) if money is Money.SETTLE_COUNTED else self._tally.usage(flags)
-        dispatch = self._dispatch
-        bill = dispatch.target.rate.bill(usage.prompt_tokens, usage.completion_tokens)
-        end = SendingEnd(dispatch.sending, usage.prompt_tokens, usage.completion_tokens, bill, dispatch.reference)
+        reported = self._inference.means(event) is Money.SETTLE_REPORTED
+        usage, report, ends = charge_parts(self._parts, flags, reported=reported, drained=self._draining)
         with self._ending_once():
-            cost, flags = await self._relay.ledger.settle(self._hold, end, usage)
+            cost, flags = await self._relay.ledger.settle(self._hold, ends[-1], usage, ends[:-1])
         self._inference.on(event)
         self._log_end(event, usage.prompt_tokens, usage.completion_tokens, cost.total)
-        return render_usage(usage, cost, flags, self._tally.report)
+        return render_usage(usage, cost, flags, report)
 
-    async def _void(self, event: Event, failure: Failure | None) -> None:
-        """Give the hold back, durably."""
-        dispatch = self._dispatch
-        bill = 0 if failure is None else dispatch.possible_bill(failure, self._hold)
+    async def _void(self, event: Event, failure: Failure | None, failed: Part | None = None) -> None:
+        """Give the hold back, durably; the other parts of one that failed may have cost something too."""
         reason = event.name.lower() if failure is None else f"{event.name.lower()}: {failure.code.value}"
-        end = SendingEnd(dispatch.sending, 0, 0, bill, dispatch.reference)
+        ends = lose_parts(self._parts, failure, failed)
         with self._ending_once():
-            await self._relay.ledger.void(self._hold, end, reason)
+            await self._relay.ledger.void(self._hold, ends[-1], reason, ends[:-1])
         self._inference.on(event)
         self._log_end(event, 0, 0, 0)
 
@@ -294,13 +282,13 @@ class Life:
             self._ending = False
             raise
 
-    async def _end_failed(self, event: Event, failure: Failure) -> None:
+    async def _end_failed(self, event: Event, failure: Failure, part: Part) -> None:
         """Give the hold back and tell the caller why.
 
         Raises:
             Refusal: Nothing has been sent to the caller yet.
         """
-        await self._void(event, failure)
+        await self._void(event, failure, part)
         refusal = refusal_of(failure, self._inference.id)
         if not self._reply.started:
             raise refusal
@@ -365,16 +353,20 @@ class Life:
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-inference-id", self._inference.id.encode())]
-        target = self._dispatch.target
-        if changes := self._outgoing.changes(target.tokens_floor, flat=target.flattens):
+        targets = [part.dispatch.target for part in self._parts]
+        floor, flat = max([target.tokens_floor for target in targets]), any(target.flattens for target in targets)
+        if changes := self._first.outgoing.changes(floor, flat=flat):
             headers.append((b"x-tallygate-changes", changes.encode()))
         return headers
+
+    def _head(self) -> Head:
+        return Head(self._inference.id, self._call.card.id, self._relay.time_s())
 
     def _elapsed_s(self) -> float:
         return self._loop.time() - self._begun_s
 
     def _log_end(self, event: Event, prompt_tokens: int, completion_tokens: int, picousd: int) -> None:
-        sending, first_byte_s, total_s = self._dispatch.sending, self._first_byte_s, self._elapsed_s()
+        sending, first_byte_s, total_s = self._first.dispatch.sending, self._first_byte_s, self._elapsed_s()
         outcome, state = event.name.lower(), self._inference.state.value
         self._relay.meter.call_ended(
             CallEnd(self._call.card.id, outcome, state, self._overhead_s, first_byte_s, total_s)
@@ -387,7 +379,8 @@ class Life:
             model=self._call.card.id,
             upstream=sending.upstream,
             node=sending.node,
-            attempts=sending.try_ + 1,
+            parts=len(self._parts),
+            attempts=sum([part.dispatch.sending.try_ + 1 for part in self._parts]),
             outcome=outcome,
             state=state,
             prompt_tokens=prompt_tokens,

@@ -9,7 +9,7 @@ from tallygate.core.access import check_model
 from tallygate.core.counting import TokenCounter
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.idempotency import already_charged, in_progress
-from tallygate.relay.life import Call, Life
+from tallygate.relay.life import Life
 from tallygate.relay.replay import Replays
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tallygate.core.tags import Tags
     from tallygate.meter import Meter
     from tallygate.ports import Ledger, Upstreams
+    from tallygate.relay.call import Call
     from tallygate.relay.reply import Sink
 
 

@@ -28,6 +28,10 @@ class Watch:
         self._waiting = False
         self._task = asyncio.current_task()
 
+    def begin(self) -> None:
+        """From now on watch for the current task."""
+        self._task = asyncio.current_task()
+
     def leave(self) -> None:
         """Take note that the caller has left, and interrupt a wait under way."""
         self._left = True

@@ -178,6 +178,8 @@ class EmbeddedLedger(EmbeddedAccess):
             self._tell_empty(request, refusal)
             raise
         self._claims.append_hold(written, request.inference, claim)
+        for sending in request.others:
+            self._queue.append(self._books.begin_attempt(hold, sending))
         if self._wait_for_hold or claim is not None:
             try:
                 await self._queue.durable()
@@ -185,9 +187,8 @@ class EmbeddedLedger(EmbeddedAccess):
                 # Whoever asked is gone without the hold, so nobody else can end it; and nothing was sent.
                 with contextlib.suppress(StoreUnavailableError):
                     self._queue.check()
-                    end = SendingEnd(request.first, 0, 0, 0)
-                    written = self._books.void(hold, end, "gone before it was sent")
-                    self._claims.append_ending(written, hold.inference, None)
+                    ends = [SendingEnd(sending, 0, 0, 0) for sending in (*request.others, request.first)]
+                    self._append_ending(hold, self._books.void_parts(hold, ends, "gone before it was sent"), None)
                 raise
         return hold
 
@@ -201,18 +202,18 @@ class EmbeddedLedger(EmbeddedAccess):
         self._queue.check()
         self._queue.append(self._books.end_attempt(hold, end))
 
-    async def settle(self, hold: Hold, end: SendingEnd, usage: Usage) -> Settlement:
+    async def settle(self, hold: Hold, end: SendingEnd, usage: Usage, others: Sequence[SendingEnd] = ()) -> Settlement:
         """Turn a hold into the charge."""
         self._queue.check()
-        settlement, written = self._books.settle(hold, end, usage)
-        self._claims.append_ending(written, hold.inference, settlement.cost.total)
+        settlement, written = self._books.settle_parts(hold, (*others, end), usage)
+        self._append_ending(hold, written, settlement.cost.total)
         await self._queue.durable()
         return settlement
 
-    async def void(self, hold: Hold, end: SendingEnd, reason: str) -> None:
+    async def void(self, hold: Hold, end: SendingEnd, reason: str, others: Sequence[SendingEnd] = ()) -> None:
         """Give a hold back."""
         self._queue.check()
-        self._claims.append_ending(self._books.void(hold, end, reason), hold.inference, None)
+        self._append_ending(hold, self._books.void_parts(hold, (*others, end), reason), None)
         await self._queue.durable()
 
     async def find_claim(self, claim: Claim) -> Claimed | None:
@@ -314,6 +315,12 @@ class EmbeddedLedger(EmbeddedAccess):
         account.told_empty = True
         if rows := self._outbox.tell(out_of_money(request, refusal, self._now_ns())):
             self._queue.append(None, *rows)
+
+    def _append_ending(self, hold: Hold, written: Sequence[Written], picousd: int | None) -> None:
+        """Take the entries that end an inference: one for each part, in one batch."""
+        for ended in written[:-1]:
+            self._queue.append(ended)
+        self._claims.append_ending(written[-1], hold.inference, picousd)
 
     async def _find_act(self, claim: Claim | None) -> tuple[bytes, int] | None:
         """Return the entry and the amount of the operator's act that a claim's key stands for, if it is not free."""

@@ -25,7 +25,7 @@ from tallygate.core.pricing import Price, revised
 from tallygate.core.usage import charged_after_crash
 from tests.bookkeeper import Bookkeeper, Ended
 from tests.bookkeeper import Price as NaivePrice
-from tests.core.ledger.world import MODEL, World, usage
+from tests.core.ledger.world import MODEL, World
 
 ACCOUNTS = ("a", "b")
 AMOUNTS = st.sampled_from([1, 143_008, 10**6, 10**12, ACCOUNT_PICOUSD_MAX]) | st.integers(-5, ACCOUNT_PICOUSD_MAX + 5)
@@ -36,10 +36,10 @@ UPSTREAMS = st.sampled_from(["nodes", "n", "n-2"])
 
 
 class Open(NamedTuple):
-    """An open hold and its sendings that have not ended."""
+    """An open hold and, of each of its parts, the sendings that have not ended."""
 
     hold: Hold
-    sendings: tuple[Sending, ...]
+    parts: tuple[tuple[Sending, ...], ...]
 
 
 class History(RuleBasedStateMachine):
@@ -79,40 +79,57 @@ class History(RuleBasedStateMachine):
             outcome = refusal.code.value
         assert outcome == expected
 
-    @rule(target=open_holds, account=st.sampled_from(ACCOUNTS), prompt=TOKENS, completion=TOKENS)
-    def hold(self, account: str, prompt: int, completion: int) -> Any:
-        """A hold is taken or refused as predicted."""
+    @rule(
+        target=open_holds,
+        account=st.sampled_from(ACCOUNTS),
+        prompt=TOKENS,
+        completion=TOKENS,
+        parts=st.lists(UPSTREAMS, min_size=1, max_size=3),
+    )
+    def hold(self, account: str, prompt: int, completion: int, parts: list[str]) -> Any:
+        """A hold is taken or refused as predicted, for however many parts."""
         self.count += 1
-        name, first = f"chatcmpl-{self.count}", Sending(0, 0, "nodes", None)
+        name = f"chatcmpl-{self.count}"
+        first, *others = [Sending(number, 0, upstream, None) for number, upstream in enumerate(parts)]
         expected = self.keeper.hold(name, account, MODEL, prompt, completion)
-        bounds = {"prompt_tokens_max": prompt, "completion_tokens_max": completion, "first": first}
+        bounds = {"prompt_tokens_max": prompt, "completion_tokens_max": completion}
+        begun = {"first": first, "others": tuple(others)}
         if expected != "held":
             with pytest.raises(Refusal) as refused:
-                self.world.hold(name, account, **bounds)
+                self.world.hold(name, account, **bounds, **begun)
             assert refused.value.code == expected
             return multiple()
-        return Open(self.world.hold(name, account, **bounds), (first,))
+        return Open(
+            self.world.hold(name, account, **bounds, **begun), tuple((sending,) for sending in (first, *others))
+        )
 
-    @rule(target=open_holds, opened=consumes(open_holds), bill=st.none() | BILLS, upstream=UPSTREAMS)
-    def retry(self, opened: Open, bill: int | None, upstream: str) -> Open:
+    @rule(
+        target=open_holds, opened=consumes(open_holds), bill=st.none() | BILLS, upstream=UPSTREAMS, which=st.integers(0)
+    )
+    def retry(self, opened: Open, bill: int | None, upstream: str, which: int) -> Open:
         """A retry moves no USD; what the failed sending cost is the operator's. It may begin before that one ends."""
-        books, last = self.world.books, opened.sendings[-1]
-        sending, sendings = Sending(0, last.try_ + 1, upstream, None), opened.sendings
+        number = which % len(opened.parts)
+        books, sendings = self.world.books, opened.parts[number]
+        last = sendings[-1]
+        sending = Sending(number, last.try_ + 1, upstream, None)
         if bill is not None:
             self.world.keep(books.end_attempt(opened.hold, SendingEnd(last, 0, 0, bill)))
             self.keeper.retry(bill)
             sendings = sendings[:-1]
         self.world.keep(books.begin_attempt(opened.hold, sending))
-        return opened._replace(sendings=(*sendings, sending))
+        parts = list(opened.parts)
+        parts[number] = (*sendings, sending)
+        return opened._replace(parts=tuple(parts))
 
-    @rule(opened=consumes(open_holds), prompt=TOKENS, completion=TOKENS, bill=BILLS)
-    def settle(self, opened: Open, prompt: int, completion: int, bill: int) -> None:
-        """A settlement charges what was used at the price of the hold, and never more than the hold."""
-        self.end_others(opened, bill)
-        end = SendingEnd(opened.sendings[-1], prompt, completion, bill)
-        expected = self.keeper.settle(opened.hold.inference, prompt, completion, bill)
-        settlement, written = self.world.books.settle(opened.hold, end, usage(prompt, completion))
-        self.world.keep(written)
+    @rule(opened=consumes(open_holds), used=st.lists(st.tuples(TOKENS, TOKENS, BILLS), min_size=3, max_size=3))
+    def settle(self, opened: Open, used: list[tuple[int, int, int]]) -> None:
+        """A settlement charges what all parts used at the price of the hold, and never more than the hold."""
+        self.end_others(opened, used[0][2])
+        ends = [SendingEnd(sendings[-1], *spent) for sendings, spent in zip(opened.parts, used, strict=False)]
+        prompt, completion = sum(end.prompt_tokens for end in ends), sum(end.completion_tokens for end in ends)
+        bills = [end.bill_ngonka for end in ends]
+        expected = self.keeper.settle(opened.hold.inference, prompt, completion, *bills)
+        settlement = self.world.settle_parts(opened.hold, ends, prompt, completion)
         assert (settlement.cost.base, settlement.cost.fee) == expected[:2]
         assert self.borne() == expected[2:]
 
@@ -120,15 +137,16 @@ class History(RuleBasedStateMachine):
     def void(self, opened: Open, bill: int) -> None:
         """A void charges nothing."""
         self.end_others(opened, bill)
-        expected = self.keeper.void(opened.hold.inference, bill)
-        self.world.keep(self.world.books.void(opened.hold, SendingEnd(opened.sendings[-1], 0, 0, bill), "failed"))
-        assert expected == Ended(borne_ngonka=bill)
+        parts = len(opened.parts)
+        expected = self.keeper.void(opened.hold.inference, bill * parts)
+        self.world.void_parts(opened.hold, [SendingEnd(sendings[-1], 0, 0, bill) for sendings in opened.parts])
+        assert expected == Ended(borne_ngonka=bill * parts)
 
     @rule(opened=consumes(open_holds), bill=BILLS, charge_prompt=st.booleans())
     def expire(self, opened: Open, bill: int, charge_prompt: bool) -> None:
         """An expiry charges nothing, or the prompt; all its open sendings may have cost something."""
-        sendings = len(opened.sendings)
-        expected = self.keeper.expire(opened.hold.inference, bill * sendings, sendings, charge_prompt=charge_prompt)
+        sendings, layers = sum(map(len, opened.parts)), max(map(len, opened.parts))
+        expected = self.keeper.expire(opened.hold.inference, bill * sendings, layers, charge_prompt=charge_prompt)
         spent = charged_after_crash(opened.hold.prompt_tokens_max) if charge_prompt else None
         self.world.keep(self.world.books.expire(opened.hold, lambda *_: bill, spent))
         assert self.borne() == expected[2:]
@@ -141,8 +159,8 @@ class History(RuleBasedStateMachine):
         self.keeper.prices[MODEL] = NaivePrice(inp, out, call, fee)
 
     def end_others(self, opened: Open, bill: int) -> None:
-        """End all sendings but the last, as an ending of the inference demands."""
-        for sending in opened.sendings[:-1]:
+        """End all sendings but the last of each part, as an ending of the inference demands."""
+        for sending in [sending for sendings in opened.parts for sending in sendings[:-1]]:
             self.world.keep(self.world.books.end_attempt(opened.hold, SendingEnd(sending, 0, 0, bill)))
             self.keeper.retry(bill)
 

@@ -101,8 +101,11 @@ class World:
 
     def hold(self, inference: str = "chatcmpl-1", account: str = "a", **changes: Any) -> Hold:
         """Hold."""
-        hold, written = self.books.hold(request(inference, account, **changes))
+        asked = request(inference, account, **changes)
+        hold, written = self.books.hold(asked)
         self.keep(written)
+        for sending in asked.others:
+            self.keep(self.books.begin_attempt(hold, sending))
         return hold
 
     def settle(self, hold: Hold, prompt: int, completion: int, bill: int = 0, last: Sending = FIRST) -> Settlement:
@@ -110,6 +113,18 @@ class World:
         settlement, written = self.books.settle(hold, end(last, bill), usage(prompt, completion))
         self.keep(written)
         return settlement
+
+    def settle_parts(self, hold: Hold, ends: Sequence[SendingEnd], prompt: int, completion: int) -> Settlement:
+        """Settle an inference of several parts."""
+        settlement, written = self.books.settle_parts(hold, ends, usage(prompt, completion))
+        for part in written:
+            self.keep(part)
+        return settlement
+
+    def void_parts(self, hold: Hold, ends: Sequence[SendingEnd]) -> None:
+        """Void one."""
+        for part in self.books.void_parts(hold, ends, "failed"):
+            self.keep(part)
 
     @property
     def last(self) -> e.Entry:

@@ -90,15 +90,15 @@ class Figures:
         if available < self.lowest.get(kind, available + 1):
             self.lowest[kind] = available
 
-    def count_sent(self, entry: Entry, paid: int, unpaid: int) -> None:
-        """Count the sending that an entry ends, and its bill."""
+    def count_sent(self, entry: Entry, paid: int, unpaid: int, others: tuple[int, int] = (0, 0)) -> None:
+        """Count the sending that an entry ends, and its bill; `others` of its tokens are of other sendings."""
         key = (entry.upstream or "", entry.node or "", entry.time_ns // DAY_NS)
         sent = self.sent.get(key)
         if sent is None:
             sent = self.sent[key] = Sent()
         sent.sendings += 1
-        sent.prompt_tokens += entry.prompt_tokens or 0
-        sent.completion_tokens += entry.completion_tokens or 0
+        sent.prompt_tokens += (entry.prompt_tokens or 0) - others[0]
+        sent.completion_tokens += (entry.completion_tokens or 0) - others[1]
         sent.paid += paid
         sent.unpaid += unpaid
 

@@ -6,6 +6,7 @@ is open, not with the history. It never trusts an entry, and never raises for on
 
 from __future__ import annotations
 
+from collections import Counter
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,7 +20,7 @@ from tallygate.core.ledger.entry import Entry, Flag, entry_id
 from tallygate.core.pricing import Sheet, platform_fee
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tallygate.core.audit.figures import Figures
 from tallygate.core.audit.rules import Moves
@@ -46,6 +47,15 @@ Sending = tuple[bytes | None, Entry]
 """A sending that has not ended: the id of the `attempt` that began it (None where the hold did), and that entry."""
 
 
+class Ended(NamedTuple):
+    """How the last sending of a part ended by an `attempt`: its tokens, and who bears its bill."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    paid: int
+    unpaid: int
+
+
 class OpenHold(msgspec.Struct, gc=False):
     """A hold that has not ended; a struct, since nothing is made more often, and nothing in it points back.
 
@@ -57,6 +67,7 @@ class OpenHold(msgspec.Struct, gc=False):
         most: What its bounds cost, base and fee; None where that is not known.
         changed: The sendings that have not ended; None as long as that is the one that the hold began, as it nearly
             always is to the end.
+        ended: By part, the last sending of it that has ended, unless another one has begun since; None as `changed`.
     """
 
     id: bytes
@@ -65,6 +76,7 @@ class OpenHold(msgspec.Struct, gc=False):
     listed: Listed | None
     most: tuple[int, int] | None
     changed: dict[Attempt, Sending] | None = None
+    ended: dict[int | None, Ended] | None = None
 
     @property
     def sendings(self) -> dict[Attempt, Sending]:
@@ -76,7 +88,23 @@ class OpenHold(msgspec.Struct, gc=False):
     def copy(self) -> OpenHold:
         """Return a copy that can go on by itself."""
         changed = None if self.changed is None else dict(self.changed)
-        return OpenHold(self.id, self.entry, self.held, self.listed, self.most, changed)
+        ended = None if self.ended is None else dict(self.ended)
+        return OpenHold(self.id, self.entry, self.held, self.listed, self.most, changed, ended)
+
+    @property
+    def layers(self) -> int:
+        """How often all that was held may have been used by what is under way: its parts share it."""
+        return max(Counter(part for part, _ in self.sendings).values(), default=0)
+
+    def note_end(self, part: int | None, ended: Ended | None, tell: Tell) -> None:
+        """Take note of how a sending of a part has ended, or that another one begins."""
+        known = self.ended or {}
+        before = known.pop(part, None)
+        if before is not None and before.paid:
+            tell(P7, "a customer paid for a sending of which the part was not served")
+        if ended is not None:
+            known[part] = ended
+        self.ended = known or None
 
     def is_sent_only(self, ending: Entry) -> bool:
         """Return whether the one sending that is under way is the one that an ending names."""
@@ -165,19 +193,23 @@ class Inferences:
 
     def take_attempt(self, entry: Entry, entry_bytes: bytes, moves: Moves, figures: Figures, tell: Tell) -> None:
         """Begin or end a sending of an open hold."""
-        sendings = self.open[entry.inference or ""].sendings
+        hold = self.open[entry.inference or ""]
+        sendings = hold.sendings
         key = (entry.part, entry.try_)
         if entry.completion_tokens is None:
             if key in sendings:
                 tell(P7, "begins a sending that is under way")
             if entry.postings or entry.ends is not None:
                 tell(P7, "begins a sending, and yet bills or ends one")
+            hold.note_end(entry.part, None, tell)
             sendings[key] = (entry_id(entry_bytes), entry)
             return
         sending = sendings.pop(key, None)
         if sending is None or sending[0] != entry.ends or sending[1].upstream != entry.upstream:
             tell(P7, "ends another sending than it names")
-        figures.count_sent(entry, 0, moves.get(UNPAID, 0))
+        paid, unpaid = moves.get(PAID, 0), moves.get(UNPAID, 0)
+        hold.note_end(entry.part, Ended(entry.prompt_tokens or 0, entry.completion_tokens, paid, unpaid), tell)
+        figures.count_sent(entry, paid, unpaid)
 
     def take_ending(self, entry: Entry, moves: Moves, figures: Figures, tell: Tell) -> None:
         """End an open hold; whatever is wrong with how a crash was ended breaks the promise about crashes."""
@@ -200,6 +232,7 @@ class Inferences:
         if entry.tag != began.tag:
             tell(P4, "has another tag than its hold")
         _check_sendings(entry, hold, tell)
+        others = _take_others(entry, hold, tell)
         listed = list_price(hold.listed, entry)
         if entry.kind == e.SETTLE or entry.flags & _CHARGED_AFTER_CRASH:
             _check_charge(charged, listed, hold, tell)
@@ -208,8 +241,8 @@ class Inferences:
         elif total:
             tell(P1, "a voided inference was charged")
         if listed is not None and hold.most is not None:
-            _check_memo(entry, moves, hold, listed[0] + listed[1], total, tell)
-        _count_ending(entry, moves, hold, figures)
+            _check_memo(entry, moves, hold, others, (listed[0] + listed[1], total), tell)
+        _count_ending(entry, moves, hold, others, figures)
 
 
 def _tell_of_crash(tell: Tell) -> Tell:
@@ -241,8 +274,35 @@ def _check_charge(charged: tuple[int, int], listed: tuple[int, int] | None, hold
         tell(P6, f"charged {charged[0]} + {charged[1]}, sheet {hold.entry.sheet_version} gives {due[0]} + {due[1]}")
 
 
-def _check_memo(entry: Entry, moves: Moves, hold: OpenHold, listed: int, charged: int, tell: Tell) -> None:
-    """Check overrun and crash loss: their flag, their price on the list, and their share of the bill."""
+def _take_others(entry: Entry, hold: OpenHold, tell: Tell) -> list[Ended]:
+    """Return how the other parts ended that a charge is for; nobody pays for a part of what is not charged so."""
+    hold.note_end(entry.part, None, tell)  # what became of this part is what the ending says
+    others = list((hold.ended or {}).values())
+    if entry.kind != e.SETTLE:
+        if any(other.paid for other in others):
+            tell(P7, "a customer paid for a part of an inference that was not settled")
+        return []
+    for counted, name in enumerate(("prompt", "completion")):
+        of_all = entry.prompt_tokens if name == "prompt" else entry.completion_tokens
+        if sum(other[counted] for other in others) > (of_all or 0):
+            tell(P7, f"its other parts have more {name} tokens than all of it")
+    return others
+
+
+def _check_memo(
+    entry: Entry, moves: Moves, hold: OpenHold, others: Sequence[Ended], due: tuple[int, int], tell: Tell
+) -> None:
+    """Check overrun and crash loss: their flag, their price on the list, and their share of each part's bill.
+
+    Args:
+        entry: The ending.
+        moves: What it moves.
+        hold: What it ends.
+        others: How the other parts ended.
+        due: The price of its tokens on the list, and what was charged.
+        tell: Is told what is wrong.
+    """
+    listed, charged = due
     most = sum(hold.most or ())
     unpaid = moves.get(UNPAID, 0)
     over = listed > most and entry.kind == e.SETTLE
@@ -257,11 +317,17 @@ def _check_memo(entry: Entry, moves: Moves, hold: OpenHold, listed: int, charged
             picousd = listed - most
             share = ngonka = -(-billed * picousd // listed)
         elif entry.kind == e.EXPIRE:
-            whole = most * len(hold.sendings)
+            whole = most * hold.layers
             picousd = max(whole - charged, 0)
             share = ngonka = -(-billed * picousd // whole) if whole else billed
         else:
             share = billed
+    for other in others:
+        of_other = -(-(other.paid + other.unpaid) * (picousd or 0) // listed) if listed else 0
+        if over:
+            ngonka = (ngonka or 0) + of_other
+        if other.unpaid != of_other:
+            tell(P7, f"leaves {other.unpaid} of another part's bill unpaid, not {of_other}")
     if unpaid != share:
         tell(P7, f"leaves {unpaid} of {unpaid + moves.get(PAID, 0)} ngonka unpaid, not {share}")
     if entry.overrun_ngonka != ngonka or entry.overrun_list_picousd != picousd:
@@ -282,10 +348,11 @@ def _check_sendings(entry: Entry, hold: OpenHold, tell: Tell) -> None:
         tell(P7, "bills an upstream that it was not sent to")
 
 
-def _count_ending(entry: Entry, moves: Moves, hold: OpenHold, figures: Figures) -> None:
+def _count_ending(entry: Entry, moves: Moves, hold: OpenHold, others: Sequence[Ended], figures: Figures) -> None:
     """Count the sendings that an ending ends, and what of the network's bill nobody paid for."""
     if entry.kind != e.EXPIRE:
-        figures.count_sent(entry, moves.get(PAID, 0), moves.get(UNPAID, 0))
+        counted = sum(other.prompt_tokens for other in others), sum(other.completion_tokens for other in others)
+        figures.count_sent(entry, moves.get(PAID, 0), moves.get(UNPAID, 0), counted)
         if entry.flags & _OVERRUN:
             figures.count_overrun(hold.entry, entry)
         return

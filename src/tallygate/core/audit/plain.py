@@ -173,6 +173,7 @@ class Plain:
             or held != hold.most[0] + hold.most[1]
             or held_now < 0
             or not 0 <= bill <= e.AMOUNT_MAX
+            or hold.ended
             or not len(entry.nonce) == len(header.writer) == e.ID_BYTES
         ):
             return None

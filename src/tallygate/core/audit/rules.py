@@ -45,7 +45,7 @@ _MAY_MOVE: Final[Mapping[str, Mapping[str, tuple[int, int]]]] = {
     e.DEPOSIT: {AVAILABLE: _UP, WORLD: _BOTH},
     e.CORRECTION: {AVAILABLE: _BOTH, CORRECTIONS: _BOTH},
     e.HOLD: {AVAILABLE: _BOTH, HELD: _UP},
-    e.ATTEMPT: _LOST,
+    e.ATTEMPT: {PAID: _UP, **_LOST},
     e.SETTLE: _CHARGED,
     e.VOID: {**_RELEASED, **_LOST},
     e.EXPIRE: _CHARGED,

@@ -23,6 +23,7 @@ from tallygate.core.ledger import refusals
 from tallygate.core.ledger.affording import bound_completion
 from tallygate.core.ledger.entry import Entry, Flag, Posting
 from tallygate.core.ledger.expiry import find_crash_loss
+from tallygate.core.ledger.parts import ends_all, find_charge
 from tallygate.core.ledger.postings import check_balanced, ngonka_postings, usd_postings
 from tallygate.core.ledger.records import (
     Account,
@@ -40,7 +41,7 @@ from tallygate.core.money import ACCOUNT_PICOUSD_MAX
 from tallygate.core.pricing import FREE, Cost, Sheet, cost_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tallygate.core.usage import Usage
 
@@ -201,7 +202,7 @@ class Books:
         return written
 
     def end_attempt(self, hold: Hold, end: SendingEnd) -> Written:
-        """Record the end of a sending that was not the last: what it cost stays with the operator."""
+        """Record the end of a sending that was not the last of its part: what it cost stays with the operator."""
         self._check_open(hold)
         if end.sending not in hold.open_sendings:
             raise InvariantBrokenError("a sending ends once")
@@ -210,26 +211,35 @@ class Books:
         return written
 
     def settle(self, hold: Hold, end: SendingEnd, usage: Usage) -> tuple[Settlement, Written]:
-        """Turn a hold into the real charge and give the rest back; ends the last sending too."""
-        self._check_open(hold, end.sending)
-        held = hold.cost.total
-        cost = listed = cost_of(hold.price, hold.fee_ppm, usage.prompt_tokens, usage.completion_tokens)
-        flags, excess, unpaid = usage.flags, None, None
-        if listed.total > held:
-            cost, flags, excess = hold.cost, flags | Flag.OVERRUN, listed.total - held
-            unpaid = -(-end.bill_ngonka * excess // listed.total)
+        """Turn the hold of an inference of one part into the real charge, as `settle_parts` does."""
+        settlement, (written,) = self.settle_parts(hold, (end,), usage)
+        return settlement, written
+
+    def settle_parts(
+        self, hold: Hold, ends: Sequence[SendingEnd], usage: Usage
+    ) -> tuple[Settlement, tuple[Written, ...]]:
+        """Turn a hold into the charge of all parts, and give the rest back; the last sending of each part ends too."""
+        self._check_open(hold, ends)
+        cost, flags, unpaid, overrun = find_charge(hold, ends, usage)
+        delivered = self._end_others(hold, ends, unpaid)
+        end = ends[-1]._replace(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
         bills = {end.sending.upstream: end.bill_ngonka}
-        end = end._replace(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
         written = self._end(
-            e.SETTLE, hold, end, cost, bills, unpaid or 0, flags=flags, reason=usage.basis, overrun=(unpaid, excess)
+            e.SETTLE, hold, end, cost, bills, unpaid[-1], flags=flags, reason=usage.basis, overrun=overrun
         )
-        return Settlement(cost, flags), written
+        return Settlement(cost, flags), (*delivered, written)
 
     def void(self, hold: Hold, end: SendingEnd, reason: str) -> Written:
-        """Give all of a hold back; what the last sending cost stays with the operator."""
-        self._check_open(hold, end.sending)
+        """Give all of the hold of an inference of one part back, as `void_parts` does."""
+        return self.void_parts(hold, (end,), reason)[0]
+
+    def void_parts(self, hold: Hold, ends: Sequence[SendingEnd], reason: str) -> tuple[Written, ...]:
+        """Give all of a hold back; what the sending of each part cost stays with the operator."""
+        self._check_open(hold, ends)
+        lost = self._end_others(hold, ends, [end.bill_ngonka for end in ends])
+        end = ends[-1]
         bills = {end.sending.upstream: end.bill_ngonka}
-        return self._end(e.VOID, hold, end, FREE, bills, end.bill_ngonka, reason=reason)
+        return (*lost, self._end(e.VOID, hold, end, FREE, bills, end.bill_ngonka, reason=reason))
 
     def expire(self, hold: Hold, bill: Callable[[str, int, int], int], usage: Usage | None) -> Written:
         """End a hold that recovery found without an owner, and all of its sendings.
@@ -276,21 +286,34 @@ class Books:
 
     # --- the parts of an act -----------------------------------------------------------------------------------
 
-    def _check_open(self, hold: Hold, last: Sending | None = None) -> None:
-        """Raise InvariantBrokenError unless a hold is open; and `last`, if given, its only open sending."""
+    def _check_open(self, hold: Hold, ends: Sequence[SendingEnd] | None = None) -> None:
+        """Raise InvariantBrokenError unless a hold is open; and `ends`, if given, end all of its open sendings."""
         if self.holds.get(hold.inference) is not hold:
             raise InvariantBrokenError("an inference has one ending, and nothing after it")
-        if last is not None and (len(hold.open_sendings) != 1 or last not in hold.open_sendings):
-            raise InvariantBrokenError("an ending ends the last sending; the others have ended before")
+        if ends is not None and not ends_all(hold, ends):
+            raise InvariantBrokenError("an ending ends the last sending of each part; the others have ended before")
+
+    def _end_others(self, hold: Hold, ends: Sequence[SendingEnd], unpaid: Sequence[int]) -> list[Written]:
+        """Make the entries that end all sendings but the last, in the step in which that one ends the inference."""
+        begun = hold.open_sendings
+        return [
+            self._attempt(hold, end.sending, end, begun[end.sending], share)
+            for end, share in zip(ends[:-1], unpaid[:-1], strict=True)
+        ]
 
     def _attempt(
-        self, hold: Hold, sending: Sending, end: SendingEnd | None = None, ends: bytes | None = None
+        self,
+        hold: Hold,
+        sending: Sending,
+        end: SendingEnd | None = None,
+        ends: bytes | None = None,
+        unpaid: int | None = None,
     ) -> Written:
         bill = end.bill_ngonka if end else 0
         return self._write(
             e.ATTEMPT,
             None,
-            ngonka_postings({sending.upstream: bill}, bill),
+            ngonka_postings({sending.upstream: bill}, bill if unpaid is None else unpaid),
             inference=hold.inference,
             ends=ends,
             part=sending.part,
@@ -298,6 +321,7 @@ class Books:
             model=hold.model,
             prompt_tokens=end.prompt_tokens if end else None,
             completion_tokens=end.completion_tokens if end else None,
+            flags=int(end.flags) if end else 0,
             upstream=sending.upstream,
             node=sending.node,
             upstream_reference=end.upstream_reference if end else None,

@@ -6,7 +6,8 @@ store, so it never has to be migrated. It holds no text of a caller and no name 
 
 An inference is written as one `hold` (which names its first sending: part 0, try 0), an `attempt` for every
 sending that follows it and for every one that ends before the last, and one ending: `settle`, `void` or `expire`
-(which also ends the last sending). An `attempt` with token counts ends its sending; one without begins it.
+(which also ends the last sending). An `attempt` with token counts ends its sending; one without begins it. Those that
+end what is charged beside the last sending come just before the `settle`, in its batch.
 """
 
 from __future__ import annotations

@@ -87,6 +87,7 @@ class Attempts:
 
     def __init__(self) -> None:
         self._open: dict[str, dict[tuple[int, int], tuple[str, str | None]]] = {}
+        self._counted: dict[str, dict[int, tuple[int, int]]] = {}  # tokens of parts that ended before the last
 
     @property
     def under_way(self) -> int:
@@ -104,10 +105,24 @@ class Attempts:
                 sendings[_key(entry)] = (entry.upstream or "", entry.node)
             else:
                 sendings.pop(_key(entry), None)
+                if entry.prompt_tokens or entry.completion_tokens:
+                    counted = self._counted.setdefault(inference, {})
+                    counted[entry.part or 0] = (entry.prompt_tokens or 0, entry.completion_tokens)
                 return [_ended(entry)]
         elif entry.kind in e.ENDINGS:
             sendings = self._open.pop(inference, {})
-            return list(_expired(entry, sendings)) if entry.kind == e.EXPIRE else [_ended(entry)]
+            counted = self._counted.pop(inference, {})
+            if entry.kind == e.EXPIRE:
+                return list(_expired(entry, sendings))
+            attempt = _ended(entry)
+            if entry.kind == e.SETTLE:  # which tells the tokens of all parts, of which the others have been told
+                for part, (prompt_tokens, completion_tokens) in counted.items():
+                    if part != attempt.part:
+                        attempt = attempt._replace(
+                            prompt_tokens=attempt.prompt_tokens - prompt_tokens,
+                            completion_tokens=attempt.completion_tokens - completion_tokens,
+                        )
+            return [attempt]
         return ()
 
 
@@ -115,7 +130,7 @@ def _ended(entry: Entry) -> Attempt:
     """Return the one attempt that an entry ends."""
     upstream = entry.upstream or ""
     booked = -e.amount_of(entry, e.NGONKA, e.payable_account(upstream))
-    if entry.kind == e.SETTLE:
+    if entry.kind == e.SETTLE or e.amount_of(entry, e.NGONKA, e.COST_PAID):
         basis = Basis.COUNTED if entry.flags & Flag.ESTIMATED else Basis.REPORTED
     else:
         basis = Basis.POSSIBLE if booked else Basis.NOTHING

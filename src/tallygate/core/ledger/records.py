@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallygate.core.ledger import entry as e
+from tallygate.core.ledger.entry import Flag
 from tallygate.core.limits import UNLIMITED
 
 if TYPE_CHECKING:
     from tallygate.core.idempotency import Claim
-    from tallygate.core.ledger.entry import Entry, Flag
+    from tallygate.core.ledger.entry import Entry
     from tallygate.core.limits import Limits
     from tallygate.core.pricing import Cost, Price
 
@@ -65,13 +66,18 @@ class Sending(NamedTuple):
 
 
 class SendingEnd(NamedTuple):
-    """How one attempt ended: the tokens that it took as far as we know, and what it costs the operator."""
+    """How one attempt ended: the tokens that it took as far as we know, and what it costs the operator.
+
+    Attributes:
+        flags: What was special about the answer of a part whose end does not end the inference.
+    """
 
     sending: Sending
     prompt_tokens: int
     completion_tokens: int
     bill_ngonka: int
     upstream_reference: str | None = None
+    flags: Flag = Flag(0)
 
 
 class Shrink(NamedTuple):
@@ -90,9 +96,11 @@ class HoldRequest(NamedTuple):
     """What has to be set aside for an inference before it is sent.
 
     Attributes:
+        first: The first sending of its first part.
         shrink: How far its bounds may be lowered; without, they stand.
         claim: The idempotency key that it claims, if any.
         tag: What its caller attributes it to, as `core.tags` makes it.
+        others: The first sendings of its other parts.
     """
 
     inference: str
@@ -105,6 +113,7 @@ class HoldRequest(NamedTuple):
     shrink: Shrink | None = None
     claim: Claim | None = None
     tag: bytes | None = None
+    others: tuple[Sending, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

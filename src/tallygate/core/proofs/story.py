@@ -34,6 +34,7 @@ class Story:
         self._hold: Entry | None = None
         self._hold_id = b""
         self._sendings = 1
+        self._parts = {0}
         self._ending: Entry | None = None
 
     def take(self, entry: Entry, this_id: bytes) -> Iterator[str]:
@@ -49,6 +50,7 @@ class Story:
             yield "has no place in the life of an inference"
         elif entry.kind == e.ATTEMPT:
             self._sendings += entry.completion_tokens is None
+            self._parts.add(entry.part or 0)
         elif entry.kind in e.ENDINGS:
             self._ending = entry
             yield from self._find_ending_faults(entry, self._hold)
@@ -71,7 +73,8 @@ class Story:
             f"${format_usd(_held(hold))} was held, for at most {hold.prompt_tokens} prompt "
             f"and {hold.completion_tokens} completion tokens"
         )
-        yield f"it was sent {self._sendings} time{'s' if self._sendings > 1 else ''}"
+        parts = f", as {len(self._parts)} prompts" if len(self._parts) > 1 else ""
+        yield f"it was sent {self._sendings} time{'s' if self._sendings > 1 else ''}{parts}"
         if ending is None:
             yield "it had not ended yet"
             return
