@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Settlement,
     )
     from tallygate.core.ledger.rollup import CallSums, Page, Question
+    from tallygate.core.ledger.spending import Budget
     from tallygate.core.ledger.statement import Line, Statement
     from tallygate.core.ledger.sums import Sums
     from tallygate.core.limits import Limits
@@ -61,6 +62,9 @@ class Ledger(Protocol):
 
     def accounts(self) -> Sequence[Account]:
         """Return all accounts, oldest first."""
+
+    def budgets(self, account_id: str, key_id: str, limits: tuple[Limits, Limits]) -> Sequence[Sequence[Budget]]:
+        """Return what is spent and held now of the spend limits of a key, and of its account."""
 
     @property
     def sums(self) -> Sums:

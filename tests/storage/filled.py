@@ -16,7 +16,7 @@ from tests.contract.world import RATE, SECOND, USD, Machine, SqliteStore, end, r
 if TYPE_CHECKING:
     from pathlib import Path
 
-TABLES = ("batches", "entries", "accounts", "open_holds", "keys")
+TABLES = ("batches", "entries", "accounts", "open_holds", "keys", "key_spending")
 """What a dump brings over, each in an order of its own."""
 
 

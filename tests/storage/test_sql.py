@@ -54,7 +54,7 @@ def test_every_table_is_strict(db: apsw.Connection) -> None:
         db.execute("SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'")
     )
 
-    kept = {"accounts", "open_holds", "keys", "idempotency", "events", "pending_notes", "tiles"}
+    kept = {"accounts", "open_holds", "keys", "idempotency", "events", "pending_notes", "tiles", "key_spending"}
     assert {name for name, _ in tables} == {"installation", "batches", "entries", *kept}
     assert all(strict for _, strict in tables)
     with pytest.raises(apsw.ConstraintError, match="REAL"):

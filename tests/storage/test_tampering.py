@@ -150,6 +150,14 @@ def test_tamperer_changes_nothing_by_accident(path: Path) -> None:
             "INSERT INTO open_holds VALUES ('chatcmpl-1')",
             "open holds: the store and the entries disagree on chatcmpl-1",
         ),
+        ("DELETE FROM key_spending", "what keys have spent: the store and the entries disagree on key_1"),
+        ("UPDATE key_spending SET of_day = '1'", "what keys have spent: the store and the entries disagree on key_1"),
+        ("UPDATE key_spending SET month = 1", "what keys have spent: the store and the entries disagree on key_1"),
+        ("UPDATE key_spending SET account = 'x'", "what keys have spent: the store and the entries disagree on key_1"),
+        (
+            "INSERT INTO key_spending VALUES ('acct_1', 'key_9', 1, '1', 1, '1', '1')",
+            "what keys have spent: the store and the entries disagree on key_9",
+        ),
     ],
 )
 @pytest.mark.usefixtures("here")
@@ -173,10 +181,12 @@ def test_second_life_of_an_inference_is_found_though_sealed(path: Path) -> None:
     """A call that is charged again under the same id, with a right hold and a right seal, is found by its slots."""
     db = apsw.Connection(str(path))
     ((head, epoch, sequence),) = db.execute("SELECT head, epoch, sequence FROM installation")
+    ((spent,),) = db.execute("SELECT total FROM key_spending")
     db.close()
     books = read_books(path, epoch)
     hold, held = books.hold(request("chatcmpl-1", next(iter(books.accounts))))
-    _, settled = books.settle(hold, end(), usage())
+    settlement, settled = books.settle(hold, end(), usage())
+    spent = int(spent) + settlement.cost.total
     raws = [held.raw, settled.raw]
     header = encode_header(
         Header(1, WRITER, epoch, sequence + 1, head, merkle_root([leaf_hash(raw) for raw in raws]), 2, 1)
@@ -192,6 +202,7 @@ def test_second_life_of_an_inference_is_found_though_sealed(path: Path) -> None:
         ),
         f"UPDATE installation SET sequence = {sequence + 1}, head = x'{header_hash(header).hex()}'",
         f"UPDATE accounts SET available = {account.available_after}, sequence = {account.account_sequence}",
+        f"UPDATE key_spending SET of_day = '{spent}', of_month = '{spent}', total = '{spent}'",
     )
 
     assert audit_file(path).problems == [
@@ -221,6 +232,7 @@ def read_books(path: Path, epoch: int) -> Books:
         "UPDATE entries SET bytes = x'c0' WHERE position = 10",
         "DELETE FROM accounts",
         "UPDATE entries SET reference = 'x' WHERE position = 4",
+        "UPDATE key_spending SET total = 'much'",
     ],
 )
 async def test_books_that_do_not_fit_together_are_not_opened(path: Path, statement: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from tallygate.core.errors import Code
+from tallygate.core.errors import RETRY_AFTER_S_MAX, Code
 
 if TYPE_CHECKING:
     from tallygate.core.errors import Refusal
@@ -159,6 +159,15 @@ PROBLEMS: Final[dict[Code, Problem]] = {
         "What this API key or account may spend is spent.",
         "Wait for the next day or month, as the message says, or ask the operator.",
     ),
+    Code.CONCURRENCY_LIMIT_EXCEEDED: Problem(
+        429, _LIMIT, "Too many calls under way.", "Wait for one of them to end, or send fewer at a time."
+    ),
+    Code.SPEND_LIMIT_EXCEEDED: Problem(
+        429,
+        "insufficient_quota",
+        "A spend limit of the API key or its account would be exceeded.",
+        "Wait for calls under way or for the next day or month, ask for less, or have the limit raised.",
+    ),
     Code.HEAD_TOO_LARGE: Problem(
         431, _REQUEST, "The request's head is too large.", "Send fewer or shorter headers.", retry=False
     ),
@@ -233,10 +242,13 @@ class Problems:
             headers.append((b"x-inference-id", refusal.inference.encode()))
         if refusal.allow is not None:
             headers.append((b"allow", refusal.allow.encode()))
-        if problem.retry is not None:
-            headers.append((b"x-should-retry", b"true" if problem.retry else b"false"))
+        retry = problem.retry if refusal.retry is None else refusal.retry
+        if retry is not None:
+            headers.append((b"x-should-retry", b"true" if retry else b"false"))
         if refusal.retry_after_s is not None:
-            headers.append((b"retry-after", b"%d" % min(max(refusal.retry_after_s, 1), 120)))
+            headers.append((b"retry-after", b"%d" % min(max(refusal.retry_after_s, 1), RETRY_AFTER_S_MAX)))
+        if refusal.rates is not None:
+            headers += refusal.rates.headers()
         return headers
 
     def error(self, refusal: Refusal) -> bytes:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tallygate.core.limits import Rates
+
 
 class Code(StrEnum):
     """The stable codes of the contract (`error.code`)."""
@@ -59,6 +61,10 @@ STORE_RETRY_AFTER_S: Final = 30
 """When a caller may try again after the store has failed: it takes a new start of the process to mend it."""
 
 
+RETRY_AFTER_S_MAX: Final = 120
+"""OpenAI's clients take a longer `retry-after` for none at all, and come back within a second."""
+
+
 class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the program)
     """A call ends here, and the caller is told why.
 
@@ -69,9 +75,13 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the pr
         param: The path of the offending place, such as `messages[3].content[1].type`.
         metadata: Further exact strings (402: `balance_usd`, `available_usd`, `required_usd`; 409: what was charged).
         retry_after_s: When a new try makes sense, in seconds.
+        retry: Whether a client should try again by itself, where the code alone does not tell.
         inference: The id of the inference that it ended, from the hold on.
         allow: The methods that would do (405).
         quote: What the network has said of it, to be added to the message.
+
+    Attributes:
+        rates: What is left of the caller's limits per minute, where they have been asked.
     """
 
     def __init__(
@@ -82,6 +92,7 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the pr
         param: str | None = None,
         metadata: Mapping[str, str] | None = None,
         retry_after_s: int | None = None,
+        retry: bool | None = None,
         inference: str | None = None,
         allow: str | None = None,
         quote: str | None = None,
@@ -92,9 +103,11 @@ class Refusal(Exception):  # noqa: N818  (it is an answer, not a fault of the pr
         self.param = param
         self.metadata = metadata
         self.retry_after_s = retry_after_s
+        self.retry = retry
         self.inference = inference
         self.allow = allow
         self.quote = quote
+        self.rates: Rates | None = None
 
 
 class InvariantBrokenError(Exception):

@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from tallygate.core.audit.report import Report
     from tallygate.core.idempotency import Claim, Claimed
     from tallygate.core.ledger.records import Written
+    from tallygate.core.ledger.spending import Budget
     from tallygate.core.ledger.statement import Line, Statement
+    from tallygate.core.limits import Limits
     from tallygate.core.pricing import UpstreamRate
     from tallygate.core.usage import Usage
     from tallygate.ports import KeptEvent
@@ -117,6 +119,10 @@ class EmbeddedLedger(EmbeddedAccess):
     def accounts(self) -> Sequence[Account]:
         """Return all accounts, oldest first."""
         return sorted(self._books.accounts.values(), key=lambda account: (account.created_ns, account.id))
+
+    def budgets(self, account_id: str, key_id: str, limits: tuple[Limits, Limits]) -> Sequence[Sequence[Budget]]:
+        """Return what is spent and held now of the spend limits of a key, and of its account."""
+        return self._books.spendings.budgets(account_id, key_id, limits, self._now_ns())
 
     @property
     def sums(self) -> Sums:
@@ -305,7 +311,8 @@ class EmbeddedLedger(EmbeddedAccess):
             entries = [*(self._books.note(None, reason, "operator") for reason in self._notes), *entries]
             rows = [*rows, *map(NoteWritten, self._notes)]
             self._notes = ()
-        self._journal.write(entries, [*rows, *self._outbox.tell_of(entries)], self._now_ns())
+        spent = self._books.spendings.rows(written.entry for written in entries)  # nothing was counted since
+        self._journal.write(entries, [*rows, *spent, *self._outbox.tell_of(entries)], self._now_ns())
 
     def _tell_empty(self, request: HoldRequest, refusal: Refusal) -> None:
         """Tell the operator, once until money comes in, that an account cannot pay for a call."""
@@ -342,6 +349,8 @@ class EmbeddedLedger(EmbeddedAccess):
                 raise ValueError("a deposit is listed under a reference that it does not have")
             amount = next(amount for _, name, amount in entry.postings if name.endswith("/available"))
             books.deposits[entry.account or "", entry.reference] = (entry_id(raw), amount)
+        for spent in contents.spent:
+            books.spendings.restore(spent)
         for raws in contents.open_holds:
             restore_hold(books, [(entry_id(raw), decode_entry(raw)) for raw in raws])
         if any(claimed.subject not in books.holds for claimed in contents.claims_under_way):

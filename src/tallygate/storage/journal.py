@@ -13,6 +13,7 @@ from tallygate.core.idempotency import Claimed
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import Header, encode_header
 from tallygate.core.ledger.merkle import leaf_hash, merkle_root
+from tallygate.core.ledger.spending import KeySpent
 from tallygate.core.limits import UNLIMITED
 from tallygate.ports import KeptEvent
 
@@ -81,7 +82,7 @@ class NoteWritten(NamedTuple):
     reason: str
 
 
-Row = NewAccount | AccountTerms | KeyRow | KeptEvent | EventGone | Claimed | ClaimEnded | NoteWritten
+Row = NewAccount | AccountTerms | KeyRow | KeptEvent | EventGone | Claimed | ClaimEnded | NoteWritten | KeySpent
 """What becomes durable in one commit with the entries that it belongs to, but is not part of the books."""
 
 
@@ -114,6 +115,7 @@ class Contents(NamedTuple):
     open_holds: Sequence[Sequence[bytes]]
     events: Sequence[KeptEvent]
     claims_under_way: Sequence[Claimed]
+    spent: Sequence[KeySpent]
     notes: Sequence[str] = ()
 
 

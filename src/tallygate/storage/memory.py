@@ -14,6 +14,7 @@ from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
 from tallygate.core.ledger.records import UnknownAccountError
+from tallygate.core.ledger.spending import KeySpent
 from tallygate.ports import KeptEvent
 from tallygate.storage.journal import (
     AccountTerms,
@@ -50,6 +51,7 @@ class MemoryDisk:
     open_holds: set[str] = field(default_factory=set)
     events: dict[str, KeptEvent] = field(default_factory=dict)
     claims: dict[bytes, Claimed] = field(default_factory=dict)
+    spent: dict[tuple[str, str], KeySpent] = field(default_factory=dict)
     notes: set[str] = field(default_factory=set)
     places: set[tuple[object, ...]] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)  # an audit runs in a thread beside the writer
@@ -103,6 +105,7 @@ class MemoryJournal:
             ],
             events=sorted(disk.events.values(), key=lambda event: (event.created_ns, event.id)),
             claims_under_way=[claimed for claimed in disk.claims.values() if claimed.picousd is None],
+            spent=list(disk.spent.values()),
             notes=sorted(disk.notes),
         )
 
@@ -149,7 +152,8 @@ class MemoryJournal:
             for header, entries in disk.batches:
                 audit.take(header, entries)
             accounts = {a.id: (a.available, a.held, a.sequence) for a in disk.accounts.values()}
-            return audit.finish(accounts, set(disk.open_holds), {disk.writer: (len(disk.batches), disk.head)})
+            heads = {disk.writer: (len(disk.batches), disk.head)}
+            return audit.finish(accounts, set(disk.open_holds), heads, set(disk.spent.values()))
 
     @contextmanager
     def history(self, account: str) -> Iterator[tuple[StoredAccount, MemoryHistory]]:
@@ -193,6 +197,8 @@ class MemoryJournal:
                 disk.events.pop(row.id, None)
             case NoteWritten():
                 disk.notes.discard(row.reason)
+            case KeySpent():
+                disk.spent[row.account, row.key] = row
 
     def _keep_state(self, entry: e.Entry) -> None:
         disk = self._disk

@@ -24,7 +24,7 @@ from tallygate.core.audit.stretch import Findings, Stretch
 from tallygate.core.ledger.entry import MalformedEntryError, decode_entry
 from tallygate.storage.proofs.tile_check import TileRoots, find_sum_faults, find_tile_faults
 from tallygate.storage.sql import QUERIES
-from tallygate.storage.sqlite_file import entry_row, open_for_reading, reading
+from tallygate.storage.sqlite_file import entry_row, open_for_reading, read_all_spending, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tallygate.core.audit.report import Report
     from tallygate.core.audit.stretch import Amounts
     from tallygate.core.ledger.entry import Entry
+    from tallygate.core.ledger.spending import KeySpent
     from tallygate.storage.proofs.tile_check import KeptTile
 
     Progress = Callable[[int, int], object]
@@ -86,6 +87,7 @@ class State(NamedTuple):
     last_position: int
     last_batch: int
     tiles: Sequence[KeptTile]
+    spent: set[KeySpent]
 
 
 class Strays(NamedTuple):
@@ -134,7 +136,7 @@ def audit_file(
             _tell(find_sum_faults(db, state.tiles, state.last_position, audit.figures.totals), audit)
     for inference, slot in doubled:
         audit.problems.add(P4, f"inference {inference}: has more than one {slot}")
-    return audit.finish(state.accounts, state.open_holds, state.heads)
+    return audit.finish(state.accounts, state.open_holds, state.heads, state.spent)
 
 
 def audit_end(path: Path, *, entries_max: int = END_ENTRIES) -> Report:
@@ -195,6 +197,7 @@ def _read_state(db: apsw.Connection) -> State:
             last_position,
             last_batch,
             list(db.execute(QUERIES["all_tiles"])),
+            read_all_spending(db),
         )
     finally:
         db.execute("COMMIT")

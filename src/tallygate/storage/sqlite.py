@@ -21,6 +21,7 @@ from tallygate.core.idempotency import Claimed
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.entry import decode_entry
+from tallygate.core.ledger.spending import KeySpent, Recount
 from tallygate.core.proofs.totals import Totals
 from tallygate.ports import KeptEvent
 from tallygate.storage.access_rows import key_columns, limits_column, read_account, read_key
@@ -37,9 +38,10 @@ from tallygate.storage.journal import (
     seal,
 )
 from tallygate.storage.keeping.account_history import SqliteHistory, open_history
+from tallygate.storage.migrating import migrate
 from tallygate.storage.proofs.tiles import TILE_BATCHES, OpenTile, Tile
 from tallygate.storage.replay import audit_apart
-from tallygate.storage.sql import MIGRATIONS, QUERIES, SCHEMA
+from tallygate.storage.sql import QUERIES, SCHEMA
 from tallygate.storage.sqlite_file import (
     APPLICATION_ID,
     BUSY_MS,
@@ -47,7 +49,9 @@ from tallygate.storage.sqlite_file import (
     check_version,
     entry_row,
     open_for_reading,
+    read_all_spending,
     reading,
+    spending_row,
 )
 
 if TYPE_CHECKING:
@@ -121,6 +125,7 @@ class SqliteJournal:
                 open_holds=self._open_holds(),
                 events=[KeptEvent(*row) for row in self._db.execute(QUERIES["all_events"])],
                 claims_under_way=[Claimed(*row) for row in self._db.execute(QUERIES["claims_under_way"])],
+                spent=list(read_all_spending(self._db)),
                 notes=[row[0] for row in self._db.execute(QUERIES["all_pending_notes"])],
             )
 
@@ -164,14 +169,19 @@ class SqliteJournal:
             epoch: The last one of the other store; the next start here begins a later one.
             batches: Header and entries of each, and rows; rows alone where there is no header.
         """
+        recount = Recount()
         with self._breaking():
             self._db.execute("BEGIN IMMEDIATE")
             for header, entries, rows in batches:
                 for row in rows:
                     self._put_row(row)
+                for written in entries:
+                    recount.take(written.entry)
                 if header is not None:
                     self._sequence, self._head = self._sequence + 1, header_hash(header)
                     self._append(self._sequence, header, self._head, entries)
+            for spent in recount.rows():
+                self._put_row(spent)
             self._db.execute(QUERIES["adopt"], {"epoch": epoch, "sequence": self._sequence, "head": self._head})
             self._db.execute("COMMIT")
 
@@ -212,7 +222,7 @@ class SqliteJournal:
             ((objects,),) = db.execute(QUERIES["count_objects"])
             if not objects and not db.pragma("application_id"):
                 self._create(db)
-            _migrate(db)
+            migrate(db)
             check_version(db, self._path)
             for pragma in _PRAGMAS:
                 db.execute(pragma)
@@ -264,6 +274,8 @@ class SqliteJournal:
                 self._db.execute(QUERIES["forget_event"], row)
             case Claimed() | ClaimEnded():
                 self._put_claim(row)
+            case KeySpent():
+                self._db.execute(QUERIES["put_spending"], spending_row(row))
             case NoteWritten():
                 self._db.execute(QUERIES["drop_pending_note"], row)
 
@@ -361,17 +373,6 @@ class SqliteJournal:
         with contextlib.suppress(apsw.Error):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-
-
-def _migrate(db: apsw.Connection) -> None:
-    """Bring an older store up to date, version by version, each step whole or not at all."""
-    if db.pragma("application_id") != APPLICATION_ID:
-        return
-    for version, script in MIGRATIONS.items():
-        if db.pragma("user_version") == version - 1:
-            with db:
-                db.execute(script)
-                db.pragma("user_version", version)
 
 
 def lock_store(path: Path) -> filelock.BaseFileLock:

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from tallygate.core.ledger import entry as e
+from tallygate.core.ledger.spending import KeySpent
 from tallygate.core.proofs.totals import MalformedTotalsError
 from tallygate.storage.journal import NotAStoreError, slot_of
+from tallygate.storage.sql import QUERIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 APPLICATION_ID: Final = 0x54616C79
 """`Taly` in ASCII: lets `file` and us recognise a store."""
 
@@ -49,6 +51,27 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except (apsw.Error, e.MalformedEntryError, MalformedTotalsError) as error:
         raise NotAStoreError(f"{path} cannot be read as a store: {error}") from None
+
+
+def spending_row(spent: KeySpent) -> tuple[object, ...]:
+    """Return the row of what a key has spent."""
+    account, key, day, of_day, month, of_month, total = spent
+    return account, key, day, str(of_day), month, str(of_month), str(total)
+
+
+def read_all_spending(db: apsw.Connection) -> set[KeySpent]:
+    """Return what each key has spent, as the tables say it.
+
+    Raises:
+        NotAStoreError: What they say is no amount.
+    """
+    try:
+        return {
+            KeySpent(account, key, day, int(of_day), month, int(of_month), int(total))
+            for account, key, day, of_day, month, of_month, total in db.execute(QUERIES["all_spending"])
+        }
+    except ValueError as error:
+        raise NotAStoreError(f"what keys have spent cannot be read: {error}") from None
 
 
 def entry_row(sequence: int, raw: bytes, entry: e.Entry) -> tuple[object, ...]:

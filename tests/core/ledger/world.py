@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from tallygate.core.audit.report import Report
+    from tallygate.core.ledger.spending import KeySpent
 
 WRITER = bytes(range(16))
 USD = 10**12
@@ -140,7 +141,8 @@ class World:
         """Audit all entries, or these batches, against the state of the books."""
         sealed = self.batches() if batches is None else batches
         accounts = {a.id: (a.available, a.held, a.sequence) for a in self.books.accounts.values()}
-        return audit_all_ways(sealed, accounts, set(self.books.holds), {WRITER: head_of(self.batches())})
+        spent = set(self.books.spendings.rows(written.entry for written in self.entries))
+        return audit_all_ways(sealed, accounts, set(self.books.holds), {WRITER: head_of(self.batches())}, spent)
 
 
 class LongAudit(Audit):
@@ -155,18 +157,19 @@ def audit_all_ways(
     accounts: dict[str, tuple[int, int, int]],
     open_holds: set[str],
     heads: dict[bytes, tuple[int, bytes]],
+    spent: set[KeySpent] | None = None,
 ) -> Report:
     """Return the audit of batches; it is the same entry by entry the long way, and in whatever stretches."""
     reports = []
     for work in (Audit(), LongAudit()):
         for header, raws in batches:
             work.take(header, raws)
-        reports.append(work.finish(accounts, open_holds, heads))
+        reports.append(work.finish(accounts, open_holds, heads, spent))
     report = reports[0]
     assert report == reports[1], "the long way"
     for size in (1, 2, 3, 5):
         work, _ = audit_in_stretches(batches, size)
-        assert work.finish(accounts, open_holds, heads) == report, f"in stretches of {size} batches"
+        assert work.finish(accounts, open_holds, heads, spent) == report, f"in stretches of {size} batches"
     return report
 
 

@@ -172,6 +172,7 @@ async def test_backup_of_an_older_version_is_brought_up_to_date(path: Path, tmp_
     db = apsw.Connection(str(backup))
     db.execute("DROP TABLE pending_notes")
     db.execute("DROP TABLE tiles")
+    db.execute("DROP TABLE key_spending")
     for table, column in re.findall(r"ALTER TABLE (\w+) ADD COLUMN (\w+)", MIGRATIONS[5]):
         db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
     db.pragma("user_version", 2)

@@ -20,16 +20,21 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tallygate.core.audit.problems import P2, P3
+from tallygate.core.audit.problems import P2, P3, P5
 from tallygate.core.audit.replay import Balance, Replay, Tip
 from tallygate.core.audit.rules import AVAILABLE, BASE, CORRECTIONS, FEE, HELD, WORLD, read_moves
 from tallygate.core.ledger.entry import decode_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from tallygate.core.audit.report import Report
     from tallygate.core.audit.stretch import Amounts, Findings
+
+
+SpentRow = tuple[str, str, int, int, int, int, int]
+"""What a store says that a key has spent."""
 
 
 class Audit(Replay):
@@ -68,6 +73,7 @@ class Audit(Replay):
         accounts: Mapping[str, Amounts],
         open_holds: set[str],
         heads: Mapping[bytes, tuple[int, bytes]] | None = None,
+        spent: AbstractSet[SpentRow] | None = None,
     ) -> Report:
         """Compare the replay with the state that the store keeps for speed, and close the report.
 
@@ -75,6 +81,8 @@ class Audit(Replay):
             accounts: Available, held and sequence of each account by its id, as the store has them.
             open_holds: The inferences whose hold the store regards as open.
             heads: Sequence and header hash of each writer's last batch, as the store has them; a lost tail shows here.
+            spent: What each key has spent, as the store has it: account, key, its last day, what was spent on it, its
+                last month, what was spent in it, and all of it.
         """
         self.compare_heads(heads or {})
         self.compare_accounts(self.balances.keys() | accounts.keys(), accounts)
@@ -82,6 +90,8 @@ class Audit(Replay):
         if open_holds != open_now:
             odd = sorted(open_holds ^ open_now)[:3]
             self.problems.add(P3, f"open holds: the store and the entries disagree on {', '.join(odd)}")
+        if spent is not None:
+            self._compare_spent(spent)
         self._check_totals()
         return self.report(is_whole=True)
 
@@ -101,6 +111,16 @@ class Audit(Replay):
             and self.references.isdisjoint(findings.references)
             and self.inferences.open.keys().isdisjoint(findings.began)
         )
+
+    def _compare_spent(self, rows: AbstractSet[SpentRow]) -> None:
+        """Compare what the store says that keys have spent, by which their limits are kept."""
+        replayed = {
+            (*ids, s.day, s.of_day, (s.month[0] - 1970) * 12 + s.month[1] - 1, s.of_month, s.total)
+            for ids, s in self.figures.spent.items()
+        }
+        if odd := sorted(replayed ^ rows)[:3]:
+            told = ", ".join(dict.fromkeys(row[1] for row in odd))
+            self.problems.add(P5, f"what keys have spent: the store and the entries disagree on {told}")
 
     def _check_totals(self) -> None:
         totals = self.figures.totals

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -61,6 +62,27 @@ class Sent:
 
 
 @dataclass(slots=True)
+class Spent:
+    """What a key was charged: for the holds of its last charged day, of its last charged month, and of all time."""
+
+    day: int = 0
+    of_day: int = 0
+    month: tuple[int, int] = (1970, 1)
+    of_month: int = 0
+    total: int = 0
+
+    def add(self, other: Spent) -> None:
+        """Add other charges, which may be of other days."""
+        self.total += other.total
+        if other.day >= self.day:
+            self.of_day = other.of_day + (self.of_day if other.day == self.day else 0)
+            self.day = other.day
+        if other.month >= self.month:
+            self.of_month = other.of_month + (self.of_month if other.month == self.month else 0)
+            self.month = other.month
+
+
+@dataclass(slots=True)
 class Figures:
     """Counts and sums over a part of the history.
 
@@ -72,6 +94,7 @@ class Figures:
         overrun: By model and cause: which bound the upstream's report is beyond.
         expired: By model and outcome, what may have been used when a process died.
         sent: By upstream, node and day (since 1970, UTC, of the entry that tells the end).
+        spent: By account and key; days and months are those of holds.
     """
 
     batches: int = 0
@@ -84,6 +107,7 @@ class Figures:
     overrun: dict[tuple[str, str], Loss] = field(default_factory=dict)
     expired: dict[tuple[str, str], Loss] = field(default_factory=dict)
     sent: dict[tuple[str, str, int], Sent] = field(default_factory=dict)
+    spent: dict[tuple[str, str], Spent] = field(default_factory=dict)
 
     def note_lowest(self, kind: str, available: int) -> None:
         """Note what an entry of a kind that takes money has left available."""
@@ -122,6 +146,24 @@ class Figures:
         """Count a hold that ended without an owner."""
         _count_loss(self.expired, (ending.model or "", outcome), ending)
 
+    def count_spent(self, hold: Entry, charged: int) -> None:
+        """Count what a key was charged for what it had set aside."""
+        if hold.key_id is None or not charged:
+            return
+        key = (hold.account or "", hold.key_id)
+        day = hold.time_ns // DAY_NS
+        spent = self.spent.get(key)
+        if spent is not None and spent.day == day:  # then the month is the same as well
+            spent.of_day += charged
+            spent.of_month += charged
+            spent.total += charged
+            return
+        one = Spent(day, charged, _month_of(day), charged, charged)
+        if spent is None:
+            self.spent[key] = one
+        else:
+            spent.add(one)
+
     def add(self, other: Figures) -> None:
         """Add the figures of another part of the history."""
         self.batches += other.batches
@@ -137,6 +179,24 @@ class Figures:
                 losses.setdefault(key, Loss()).add(loss)
         for place, sent in other.sent.items():
             self.sent.setdefault(place, Sent()).add(sent)
+        for key_of_account, spent in other.spent.items():
+            self.spent.setdefault(key_of_account, Spent()).add(spent)
+
+
+@lru_cache(maxsize=64)
+def _month_of(day: int) -> tuple[int, int]:
+    """Return year and month of a day since 1970, by counting months off one by one."""
+    year, month = 1970, 1
+    while True:
+        is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+        days = 28 + is_leap if month == 2 else 30 if month in _SHORT_MONTHS else 31
+        if day < days:
+            return year, month
+        day -= days
+        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+
+
+_SHORT_MONTHS: Final = frozenset({4, 6, 9, 11})
 
 
 def _count_loss(losses: MutableMapping[tuple[str, str], Loss], key: tuple[str, str], ending: Entry) -> None:

@@ -242,6 +242,7 @@ class Inferences:
             tell(P1, "a voided inference was charged")
         if listed is not None and hold.most is not None:
             _check_memo(entry, moves, hold, others, (listed[0] + listed[1], total), tell)
+        figures.count_spent(began, total)
         _count_ending(entry, moves, hold, others, figures)
 
 

@@ -215,6 +215,7 @@ class Plain:
         del replay.inferences.open[inference]
         self._charge_max = max(self._charge_max, total)
         figures.count_sent(entry, bill, 0)
+        figures.count_spent(began, total)
         self._settles += 1
         self._ended += held
         self._base += base

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from tallygate.core.pricing import Price
 
 
+def bound_cost(account: Account, request: HoldRequest, price: Price, fee_ppm: int) -> int:
+    """Return the most that a hold can come to: the price of its bounds, or what is there to shrink them to."""
+    required = cost_of(price, fee_ppm, request.prompt_tokens_max, request.completion_tokens_max).total
+    return required if request.shrink is None else min(required, max(account.available, 0))
+
+
 def bound_completion(account: Account, request: HoldRequest, price: Price, fee_ppm: int) -> int:
     """Return the bound of an answer that the account's available money pays for, in tokens of all choices together.
 

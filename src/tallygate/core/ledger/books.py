@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tallygate.core.errors import InvariantBrokenError
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger import refusals
-from tallygate.core.ledger.affording import bound_completion
+from tallygate.core.ledger.affording import bound_completion, bound_cost
 from tallygate.core.ledger.entry import Entry, Flag, Posting
 from tallygate.core.ledger.expiry import find_crash_loss
 from tallygate.core.ledger.parts import ends_all, find_charge
@@ -37,6 +37,7 @@ from tallygate.core.ledger.records import (
     UnknownAccountError,
     Written,
 )
+from tallygate.core.ledger.spending import Spendings
 from tallygate.core.money import ACCOUNT_PICOUSD_MAX
 from tallygate.core.pricing import FREE, Cost, Sheet, cost_of
 
@@ -62,6 +63,7 @@ class Books:
         self.accounts: dict[str, Account] = {}
         self.holds: dict[str, Hold] = {}
         self.deposits: dict[tuple[str, str], tuple[bytes, int]] = {}
+        self.spendings = Spendings()
         self.sheets: dict[int, Sheet] = {}
         self.sheet = Sheet(version=0, fee_ppm=0, prices={})
         self.sheet_ns = 0
@@ -143,14 +145,17 @@ class Books:
         """Set aside the most that an inference can cost; where the request allows it, of a bound that is affordable.
 
         Raises:
-            Refusal: The account cannot pay for it (`insufficient_balance`), or only once calls under way have
-                ended (`balance_held`).
+            Refusal: It would exceed a spend limit of its key or its account (`spend_limit_exceeded`), or the account
+                cannot pay for it (`insufficient_balance`), or only once calls under way have ended (`balance_held`).
         """
         if request.inference in self.holds:
             raise InvariantBrokenError("an inference has one hold")
         account = self.account(request.account)
         sheet = self.sheet
         price = sheet.prices[request.model]
+        if request.limits is not None:
+            most = bound_cost(account, request, price, sheet.fee_ppm)
+            self.spendings.check(account.id, request.key_id, request.limits, most, self._now_ns())
         completion_tokens_max = bound_completion(account, request, price, sheet.fee_ppm)
         cost = cost_of(price, sheet.fee_ppm, request.prompt_tokens_max, completion_tokens_max)
         amount = cost.total
@@ -185,10 +190,12 @@ class Books:
             completion_tokens_max,
             cost,
             {request.first: None},
+            written.entry.time_ns,
             {request.first[:2]},
             request.tag,
         )
         self.holds[request.inference] = hold
+        self.spendings.set_aside(hold)
         return hold, written
 
     def begin_attempt(self, hold: Hold, sending: Sending) -> Written:
@@ -366,6 +373,7 @@ class Books:
             tag=hold.tag,
         )
         del self.holds[hold.inference]
+        self.spendings.end(hold, cost.total)
         return written
 
     def _write(

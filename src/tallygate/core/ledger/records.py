@@ -101,6 +101,7 @@ class HoldRequest(NamedTuple):
         claim: The idempotency key that it claims, if any.
         tag: What its caller attributes it to, as `core.tags` makes it.
         others: The first sendings of its other parts.
+        limits: Those of its key and of its account; None where neither limits what is spent.
     """
 
     inference: str
@@ -114,6 +115,7 @@ class HoldRequest(NamedTuple):
     claim: Claim | None = None
     tag: bytes | None = None
     others: tuple[Sending, ...] = ()
+    limits: tuple[Limits, Limits] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -122,6 +124,7 @@ class Hold:
 
     Attributes:
         open_sendings: Those that have not ended, each with the id of the `attempt` that began it; None for the first.
+        taken_ns: When it was taken, by the wall clock: its charge counts in that day and month.
         begun: Part and try of every sending ever begun.
         tag: What its caller attributes it to.
     """
@@ -138,6 +141,7 @@ class Hold:
     completion_tokens_max: int
     cost: Cost
     open_sendings: dict[Sending, bytes | None]
+    taken_ns: int
     begun: set[tuple[int, int]] = field(default_factory=set)
     tag: bytes | None = None
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from tallygate.core.errors import Code, Refusal
+from tallygate.core.errors import RETRY_AFTER_S_MAX, Code, Refusal
 from tallygate.core.money import ACCOUNT_PICOUSD_MAX, format_usd
 
 if TYPE_CHECKING:
@@ -30,6 +30,39 @@ def short_of_money(account: Account, required: int) -> Refusal:
         "Top the account up, or lower max_tokens."
     )
     return Refusal(Code.INSUFFICIENT_BALANCE, message, metadata=metadata)
+
+
+def over_spend_limit(subject: str, name: str, amounts: tuple[int, int, int, int], ends_in_s: int | None) -> Refusal:
+    """Return why a hold would exceed a spend limit; until calls under way end, until its period does, or for good.
+
+    Args:
+        subject: Who is limited.
+        name: Of the limit, as in the contract.
+        amounts: The limit, what is spent, what is held, and what this call would hold.
+        ends_in_s: When the period is over; None is never.
+    """
+    limit, spent, held, required = amounts
+    metadata = {
+        "limit_usd": format_usd(limit),
+        "spent_usd": format_usd(spent),
+        "held_usd": format_usd(held),
+        "required_usd": format_usd(required),
+    }
+    message = (
+        f"This {subject} may spend {metadata['limit_usd']} USD {_PERIODS[name]}: {metadata['spent_usd']} are spent, "
+        f"{metadata['held_usd']} held by calls under way, and this call can cost up to {metadata['required_usd']}."
+    )
+    retry_after_s, retry = ends_in_s or RETRY_AFTER_S_MAX, None
+    if spent + required <= limit:
+        retry_after_s = 1
+    elif ends_in_s is None or ends_in_s > RETRY_AFTER_S_MAX:
+        retry = False
+    return Refusal(
+        Code.SPEND_LIMIT_EXCEEDED, message, param=name, metadata=metadata, retry_after_s=retry_after_s, retry=retry
+    )
+
+
+_PERIODS: Final = {"spend_day": "a day (UTC)", "spend_month": "a month (UTC)", "spend_total": "in all"}
 
 
 def nothing_deposited() -> Refusal:

@@ -34,6 +34,7 @@ def restore_hold(books: Books, entries: Sequence[tuple[bytes, Entry]]) -> None:
         completion_max,
         cost_of(price, sheet.fee_ppm, prompt_max, completion_max),
         {_sending(first): None},
+        first.time_ns,
         {_sending(first)[:2]},
         first.tag,
     )
@@ -44,6 +45,7 @@ def restore_hold(books: Books, entries: Sequence[tuple[bytes, Entry]]) -> None:
         else:
             hold.open_sendings.pop(_sending(attempt), None)
     books.holds[inference] = hold
+    books.spendings.set_aside(hold)
 
 
 def _sending(entry: Entry) -> Sending:

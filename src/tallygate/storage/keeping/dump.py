@@ -9,9 +9,9 @@
 
 Header and entries are the very bytes of `docs/books.md`. What the books do not hold stands beside them: names, digests
 of keys, what keys and accounts may do, and what idempotency keys stand for, without which a call that is sent again
-after a load would be charged again. What can be computed from them (balances, open holds, tiles) is not dumped, and
-neither are events that still have to be delivered. The last line counts everything, names the head, and has the
-SHA-256 of all bytes before it: a dump that was cut off or changed is noticed.
+after a load would be charged again. What can be computed from them (balances, open holds, what keys have spent, tiles)
+is not dumped, and neither are events that still have to be delivered. The last line counts everything, names the head,
+and has the SHA-256 of all bytes before it: a dump that was cut off or changed is noticed.
 
 A table that has to travel gets a line type here, and a case in `_read_beside` and in `rows_of`.
 """
@@ -32,7 +32,7 @@ from tallygate.core.idempotency import Claimed
 from tallygate.storage.access_rows import pack_limits, read_account, read_key, unpack_limits
 from tallygate.storage.journal import AccountTerms, FormerSecret, KeyRow, NewAccount, Row
 from tallygate.storage.sql import QUERIES
-from tallygate.storage.sqlite_file import open_for_reading, reading
+from tallygate.storage.sqlite_file import open_for_reading, read_all_spending, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -212,7 +212,7 @@ def write_dump(store: Path, write: Callable[[bytes], Any], *, with_keys: bool) -
             put(batch)
         accounts = {row[0]: (row[3], row[4], row[5]) for row in db.execute(QUERIES["all_accounts"])}
         open_holds = {row[0] for row in db.execute(QUERIES["all_open_holds"])}
-        report = audit.finish(accounts, open_holds, {writer: (sequence, head)})
+        report = audit.finish(accounts, open_holds, {writer: (sequence, head)}, read_all_spending(db))
         if not report.clean:
             raise DamagedBooksError(report.problems[0])
     end = counts.end(head, total.hexdigest())

@@ -39,6 +39,15 @@ ON CONFLICT (id) DO UPDATE SET
     expires_ns = excluded.expires_ns, models = excluded.models, limits = excluded.limits, imported = excluded.imported,
     digest = excluded.digest, former_digest = excluded.former_digest, former_until_ns = excluded.former_until_ns;
 
+-- name: put_spending
+INSERT INTO key_spending (account, key, day, of_day, month, of_month, total) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (account, key) DO UPDATE SET
+    day = excluded.day, of_day = excluded.of_day, month = excluded.month, of_month = excluded.of_month,
+    total = excluded.total;
+
+-- name: all_spending
+SELECT account, key, day, of_day, month, of_month, total FROM key_spending ORDER BY account, key;
+
 -- name: keep_event
 INSERT INTO events (id, created_ns, body) VALUES (?, ?, ?);
 
