@@ -15,6 +15,7 @@ import click
 from tallygate.api.admin import GROUPS
 from tallygate.api.balance import BalanceApi
 from tallygate.api.estimate import EstimateApi
+from tallygate.api.identity import IdentityApi
 from tallygate.api.metrics import MetricsApi
 from tallygate.api.models import ModelApi
 from tallygate.api.pricing import PricingApi
@@ -113,7 +114,7 @@ def parameters() -> str:
 
 def public_routes() -> str:
     """The callers' routes."""
-    return _routes(PublicApi, ModelApi, EstimateApi, PricingApi, BalanceApi, UsageApi, ProofApi)
+    return _routes(PublicApi, ModelApi, EstimateApi, PricingApi, BalanceApi, IdentityApi, UsageApi, ProofApi)
 
 
 def admin_routes() -> str:

@@ -117,13 +117,14 @@ def test_what_the_template_comments_out_are_the_defaults() -> None:
     """A commented line of a plain section shows the default, and so changes nothing when it is put in force."""
     names = r"keep_alive_s|calls_max|(left_)?drain_s|(header|body)_timeout_s|default_temp\w+|log_level"
     names += r"|hold_\w+"
-    names += "|(pepper|checkpoint_key|anchors)_file|after_crash|ins|sh"
+    names += "|(pepper|checkpoint_key|anchors)_file|after_crash|ins|sh|key =|account ="
     pattern = rf"^#(?=({names}))"
     uncommented = re.sub(pattern, "", TEMPLATE, flags=re.MULTILINE)
     plain, changed = settings_with_files(TEMPLATE), settings_with_files(uncommented)
 
-    assert uncommented.count("\n#") == TEMPLATE.count("\n#") - 15
+    assert uncommented.count("\n#") == TEMPLATE.count("\n#") - 17
     assert (plain.server, plain.store, plain.billing) == (changed.server, changed.store, changed.billing)
+    assert plain.limits == changed.limits
 
 
 @pytest.mark.parametrize("section", REFERENCE)

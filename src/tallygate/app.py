@@ -24,6 +24,7 @@ from tallygate.api.callers import Callers
 from tallygate.api.counting import CountingRouter
 from tallygate.api.edge import Edge
 from tallygate.api.estimate import EstimateApi
+from tallygate.api.identity import IdentityApi
 from tallygate.api.metrics import MetricsApi
 from tallygate.api.models import ModelApi
 from tallygate.api.pricing import PricingApi
@@ -53,6 +54,7 @@ from tallygate.opening import open_books, open_proofs
 from tallygate.relay import Relay
 from tallygate.relay.guard import KeyGuard
 from tallygate.relay.inquiry import reconcile
+from tallygate.relay.limiter import EmbeddedLimiter
 from tallygate.storage.keeping.history import read_sendings
 from tallygate.storage.past.embedded import EmbeddedHistory
 from tallygate.storage.past.sqlite_past import SqlitePast
@@ -194,8 +196,10 @@ def build(
         [_build_upstream(upstream, timestamps, machine.monotonic_s) for upstream in settings.upstreams], machine.draw
     )
     problems, tags = Problems(settings.billing.insufficient_balance_status), Tags(pepper)
+    limiter = EmbeddedLimiter(machine.monotonic_s, settings.limits.of_keys, settings.limits.of_accounts)
     relay = Relay(
         ledger=ledger,
+        limiter=limiter,
         upstreams=upstreams,
         meter=metrics,
         mint_id=lambda: ids.inference_id(machine.now_ns() // 1_000_000, entropy(10)),
@@ -219,13 +223,15 @@ def build(
     )
     pricing = PricingApi(callers=callers, ledger=ledger, catalog=catalog)
     balance = BalanceApi(callers=callers, ledger=ledger)
+    low = settings.events.low_balance_picousd
+    identity = IdentityApi(callers=callers, ledger=ledger, limiter=limiter, now_ns=machine.now_ns, low_picousd=low)
     estimates = EstimateApi(callers=callers, catalog=catalog, relay=relay, problems=problems, policy=policy)
     admin = build_admin(settings, ledger, pepper, upstreams, proofs)
 
     metrics.watch(Watched(ledger, upstreams, proofs, lambda: relay.under_way, machine.now_ns))
     figures = _build_figures(settings, metrics)
     usage = UsageApi(callers=callers, answers=UsageAnswers(history, tags, machine.now_ns))
-    apis = (public, models, estimates, pricing, balance, usage)
+    apis = (public, models, estimates, pricing, balance, identity, usage)
     routes = [route for api in apis for route in api.routes()]
     if proofs is not None:
         routes += ProofApi(ledger=ledger, proofs=proofs, callers=callers).routes()

@@ -12,6 +12,7 @@ from tallygate.config import (
     EventsSettings,
     GonkaAccess,
     KeySettings,
+    LimitsSettings,
     MetricsSettings,
     ModelSettings,
     NodeSettings,
@@ -52,6 +53,7 @@ def settings(
     calls_under_way: Literal["finish", "cut"] = "finish",
     metrics: Literal["admin", "public", "off"] = "admin",
     parameters: Policy = STRICT,
+    limits: LimitsSettings = LimitsSettings(),  # noqa: B008  (an immutable constant)
 ) -> Settings:
     """Return the settings of a gateway with one model."""
     nowhere = Path("/nonexistent")
@@ -82,6 +84,7 @@ def settings(
         ),
         keys=KeySettings(prefix="tg-", calls_under_way=calls_under_way),
         billing=BillingSettings(fee_ppm=fee_ppm, insufficient_balance_status=402, short_balance=short_balance),
+        limits=limits,
         events=EventsSettings(low_balance_picousd=None, webhook=None),
         upstreams=tuple(upstreams),
         models=(ModelSettings(card, price, tokenizer_file),),

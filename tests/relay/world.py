@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tallygate import app
 from tallygate.api.server import HttpServer
+from tallygate.config import LimitsSettings
+from tallygate.core.access import KeyTerms
 from tallygate.core.bounding import ModelCard
 from tallygate.core.errors import StoreUnavailableError
 from tallygate.core.keys import key_digest, mask, mint_api_key
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Entry, decode_entry
+from tallygate.core.limits import Limits
 from tallygate.core.openai import STRICT
 from tallygate.core.pricing import Cost, Price, cost_of
 from tallygate.core.signing import Scheme as SigningScheme
@@ -127,6 +130,8 @@ class World:
         metrics_listener: Literal["admin", "public", "off"] = "admin",
         card: ModelCard = CARD,
         parameters: Policy = STRICT,
+        limits: LimitsSettings = LimitsSettings(),  # noqa: B008  (an immutable constant)
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.devnet = devnet
         self.upstreams = list(upstreams)
@@ -139,6 +144,8 @@ class World:
         self.metrics_listener = metrics_listener
         self.card = card
         self.parameters = parameters
+        self.limits = limits
+        self.machine = app.Machine(monotonic_s=monotonic_s)
         self.disk = MemoryDisk(bytes(16))
         self.journal: StageJournal
         self.ledger: EmbeddedLedger
@@ -171,11 +178,12 @@ class World:
             calls_under_way=self.calls_under_way,
             metrics=self.metrics_listener,
             parameters=self.parameters,
+            limits=self.limits,
         )
         self.journal, self.metrics = StageJournal(self.disk), Metrics()
         metered = MeteredJournal(self.journal, self.metrics)
         self.ledger = EmbeddedLedger(metered, now_ns=time.time_ns, entropy=os.urandom)
-        self.gateway = app.build(settings, self.ledger, self.pepper, metrics=self.metrics)
+        self.gateway = app.build(settings, self.ledger, self.pepper, self.machine, metrics=self.metrics)
         await self.ledger.expire_orphans(self.gateway.upstreams.rate, charge_prompt=False)
         await app.publish_prices(settings, self.ledger)
         if not self.ledger.accounts():
@@ -232,6 +240,11 @@ class World:
     async def chat(self, **fields: Any) -> Answer:
         """Send a chat request and wait for the whole answer."""
         return await (await self.send(**fields)).answer()
+
+    async def limit(self, **limits: int) -> None:
+        """Give the key limits of its own."""
+        (key,) = self.ledger.keys()
+        await self.ledger.change_key(key.id, key.name, KeyTerms(limits=Limits(**limits)), "test")
 
     async def get(self, path: str) -> Answer:
         """Look something up."""
@@ -322,6 +335,8 @@ async def open_world(
     metrics: Literal["admin", "public", "off"] = "admin",
     card: ModelCard = CARD,
     parameters: Policy = STRICT,
+    limits: LimitsSettings = LimitsSettings(),  # noqa: B008  (an immutable constant)
+    monotonic_s: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[World]:
     """Run a world with upstreams of these kinds, in this order; at its end the books must be `sound`."""
     settings = devnet or DevnetSettings(pace_ms=0)
@@ -346,6 +361,8 @@ async def open_world(
             metrics_listener=metrics,
             card=card,
             parameters=parameters,
+            limits=limits,
+            monotonic_s=monotonic_s,
         )
         await world.start()
         try:

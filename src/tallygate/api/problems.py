@@ -159,15 +159,6 @@ PROBLEMS: Final[dict[Code, Problem]] = {
         "What this API key or account may spend is spent.",
         "Wait for the next day or month, as the message says, or ask the operator.",
     ),
-    Code.CONCURRENCY_LIMIT_EXCEEDED: Problem(
-        429, _LIMIT, "Too many calls under way.", "Wait for one of them to end, or send fewer at a time."
-    ),
-    Code.SPEND_LIMIT_EXCEEDED: Problem(
-        429,
-        "insufficient_quota",
-        "A spend limit of the API key or its account would be exceeded.",
-        "Wait for calls under way or for the next day or month, ask for less, or have the limit raised.",
-    ),
     Code.HEAD_TOO_LARGE: Problem(
         431, _REQUEST, "The request's head is too large.", "Send fewer or shorter headers.", retry=False
     ),

@@ -1,7 +1,7 @@
 """What callers reach: chat and health.
 
 The order of checks on a call is part of the contract: route and method, source address, key, room, type and size,
-headers, JSON and fields, model, idempotency key, money. Nothing reads a body before the API key is known to be good,
+headers, JSON and fields, model, idempotency key, limits, money. Nothing reads a body before the API key is known to be good,
 and a bad one touches no store.
 """
 

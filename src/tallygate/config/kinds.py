@@ -220,6 +220,24 @@ USD: Final = Dollars('an amount in dollars, such as "0.25"', _parse_amount)
 USD_PER_MILLION: Final = Dollars('dollars per million tokens, such as "0.35"', parse_price_per_million)
 
 
+class OrOff(Generic[T]):
+    """A value of another kind, or the word that there is none."""
+
+    def __init__(self, kind: Kind[T]) -> None:
+        self._kind = kind
+        self.noun = f'{kind.noun}, or "off"'
+
+    def read(self, value: object) -> T | None:
+        """Return the value; None for none."""
+        if value == "off":
+            return None
+        try:
+            return self._kind.read(value)
+        except WrongValueError as error:
+            complaint = error.complaint
+        raise WrongValueError(complaint, f"Write {self.noun}.")
+
+
 @dataclass(frozen=True, slots=True)
 class Anything:
     """A value whose kind depends on another one."""

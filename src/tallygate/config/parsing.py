@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tallygate.config.limits import read_limits
 from tallygate.config.lines import LineFinder
 from tallygate.config.models import read_models, refuse_aliases
 from tallygate.config.schema import Root
@@ -130,6 +131,7 @@ def _read_others(root: Table, around: Surroundings, gateways_secrets: SecretRead
     store = Attempt(_read_store, root, around.base_dir)
     keys = Attempt(_read_keys, root)
     billing = Attempt(_read_billing, root)
+    limits = Attempt(read_limits, root)
     events = Attempt(_read_events, root, gateways_secrets)
     models = Attempt(_read_models, root, around)
     Attempt(_refuse_same_listener, server, admin, around.report)
@@ -140,6 +142,7 @@ def _read_others(root: Table, around: Surroundings, gateways_secrets: SecretRead
         store=store.take(),
         keys=keys.take(),
         billing=billing.take(),
+        limits=limits.take(),
         events=events.take(),
         upstreams=(),
         models=models.take(),

@@ -12,6 +12,7 @@ import hmac
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NoReturn, final
 
+from tallygate.core.limits import UNLIMITED
 from tallygate.core.openai import STRICT
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tallygate.core.bounding import ModelCard
+    from tallygate.core.limits import Limits
     from tallygate.core.openai import Policy
     from tallygate.core.pricing import Price, UpstreamRate
     from tallygate.core.signing import Scheme, SigningKey
@@ -171,6 +173,14 @@ class BillingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsSettings:
+    """What holds for API keys, and for accounts, that have no such limit of their own."""
+
+    of_keys: Limits = UNLIMITED
+    of_accounts: Limits = UNLIMITED
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookSettings:
     """Where events are sent. `key`, what they are signed with, is None where no way out is read."""
 
@@ -257,6 +267,7 @@ class Settings:
     store: StoreSettings
     keys: KeySettings
     billing: BillingSettings
+    limits: LimitsSettings
     events: EventsSettings
     upstreams: tuple[UpstreamSettings, ...]
     models: tuple[ModelSettings, ...]

@@ -58,6 +58,12 @@ fee_ppm = 100000              # the platform fee: 10 %, in millionths of the bas
 #insufficient_balance_status = 402
 #short_balance = "refuse"      # "shrink": a call that names no max_tokens gets what the account can pay for
 
+# What an API key, and an account with all of its keys together, may do where nothing is said of it; "off": no limit.
+# All six kinds can be set for both: docs/configuration.md
+[limits]
+#key = {requests_per_minute = 1000000, tokens_per_minute = "off", concurrent_requests = "off"}
+#account = {spend_day_usd = "off", spend_month_usd = "off", spend_total_usd = "off"}
+
 # What you are told of accounts, in the log and by webhook: docs/events.md
 [events]
 #low_balance_usd = "1"        # tell when a balance falls below this

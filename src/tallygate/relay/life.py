@@ -29,6 +29,7 @@ from tallygate.meter import CallEnd
 from tallygate.relay.part import Part, PartFailedError, add_bounds, charge_parts, lose_parts, release_connections
 from tallygate.relay.replay import Recorder
 from tallygate.relay.reply import Reply
+from tallygate.relay.share import Share
 from tallygate.relay.together import run_together
 from tallygate.relay.watch import CallerLeft
 
@@ -54,6 +55,7 @@ class Life:
         places = [relay.upstreams.targets(call.card.id) for _ in requests]
         if not places[0]:
             raise Refusal(Code.NETWORK_UNAVAILABLE, "No upstream for this model can be used now.", retry_after_s=5)
+        self.share = Share(relay.limiter, relay.ledger)
         self._relay = relay
         self._call = call
         self._inference = inference = Inference(relay.mint_id())
@@ -101,7 +103,7 @@ class Life:
             others=tuple([part.dispatch.sending for part in parts[1:]]) if len(parts) > 1 else (),
         )
         try:
-            self._hold = hold = await self._relay.ledger.hold(request)
+            self._hold = hold = await self.share.hold(call.key, request)
             self._inference.on(Event.HOLD_TAKEN)
             self._overhead_s = self._elapsed_s()
             if hold.completion_tokens_max < request.completion_tokens_max:
@@ -352,7 +354,7 @@ class Life:
         await self._reply.end_with_error(refusal)
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
-        headers = [(b"x-inference-id", self._inference.id.encode())]
+        headers = [(b"x-inference-id", self._inference.id.encode()), *self.share.headers()]
         targets = [part.dispatch.target for part in self._parts]
         floor, flat = max([target.tokens_floor for target in targets]), any(target.flattens for target in targets)
         if changes := self._first.outgoing.changes(floor, flat=flat):
@@ -368,9 +370,9 @@ class Life:
     def _log_end(self, event: Event, prompt_tokens: int, completion_tokens: int, picousd: int) -> None:
         sending, first_byte_s, total_s = self._first.dispatch.sending, self._first_byte_s, self._elapsed_s()
         outcome, state = event.name.lower(), self._inference.state.value
-        self._relay.meter.call_ended(
-            CallEnd(self._call.card.id, outcome, state, self._overhead_s, first_byte_s, total_s)
-        )
+        self.share.used_tokens = prompt_tokens + completion_tokens
+        ended = CallEnd(self._call.card.id, outcome, state, self._overhead_s, first_byte_s, total_s)
+        self._relay.meter.call_ended(ended)
         _log.info(
             "inference ended",
             request_id=self._call.request_id,

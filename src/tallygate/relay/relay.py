@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tallygate.core.counting import Tokenizer
     from tallygate.core.idempotency import Claim
     from tallygate.core.tags import Tags
+    from tallygate.limiter import Limiter
     from tallygate.meter import Meter
     from tallygate.ports import Ledger, Upstreams
     from tallygate.relay.call import Call
@@ -30,6 +31,7 @@ class Relay:
 
     Args:
         ledger: The books.
+        limiter: What callers may do in a time, and at a time.
         upstreams: Where calls can be sent.
         meter: Counts what becomes of them.
         mint_id: Returns a new inference id.
@@ -51,6 +53,7 @@ class Relay:
         self,
         *,
         ledger: Ledger,
+        limiter: Limiter,
         upstreams: Upstreams,
         meter: Meter,
         mint_id: Callable[[], str],
@@ -65,6 +68,7 @@ class Relay:
         shrinks: bool = False,
     ) -> None:
         self.ledger = ledger
+        self.limiter = limiter
         self.upstreams = upstreams
         self.meter = meter
         self.mint_id = mint_id
@@ -107,7 +111,11 @@ class Relay:
         self._under_way[life] = call.key
         try:
             await life.live()
+        except Refusal as refusal:
+            life.share.tell(refusal)
+            raise
         finally:
+            life.share.leave()
             del self._under_way[life]
             if self._quiet is not None and not self._under_way and not self._quiet.done():
                 self._quiet.set_result(None)

@@ -13,6 +13,7 @@ from typing import Final
 from tallygate.config import kinds
 from tallygate.config.keys import Section, optional, required
 from tallygate.config.schema.books import Billing, Events, Store
+from tallygate.config.schema.callers import AccountLimits, KeyLimits, Limits
 from tallygate.config.schema.keys import Keys
 from tallygate.config.schema.listeners import Admin, Metrics, Server
 from tallygate.config.schema.models import Model
@@ -29,6 +30,7 @@ class Root(Section):
     store = optional(kinds.Table(), "", "The books.")
     keys = optional(kinds.Table(), "", "The API keys of callers.")
     billing = optional(kinds.Table(), "", "How customers are charged.")
+    limits = optional(kinds.Table(), "", "What callers may do, where nothing else is said of them.")
     events = optional(kinds.Table(), "", "What the operator is told of accounts.")
     upstreams = required(kinds.Array("an array of tables, [[upstreams]]", least=1), "The ways to the network.")
     models = optional(kinds.Table(), "", "The models.")
@@ -41,6 +43,9 @@ REFERENCE: Final[tuple[type[Section], ...]] = (
     Store,
     Keys,
     Billing,
+    Limits,
+    KeyLimits,
+    AccountLimits,
     Events,
     Upstream,
     GonkaUpstream,
