@@ -1,8 +1,8 @@
-"""What callers reach: chat and health.
+"""What callers reach: chat, legacy completions, health.
 
 The order of checks on a call is part of the contract: route and method, source address, key, room, type and size,
-headers, JSON and fields, model, idempotency key, limits, money. Nothing reads a body before the API key is known to be good,
-and a bad one touches no store.
+headers, JSON and fields, model, idempotency key, limits, money. Nothing reads a body before the API key is known to be
+good, and a bad one touches no store.
 """
 
 from __future__ import annotations
