@@ -223,8 +223,7 @@ def build(
     )
     pricing = PricingApi(callers=callers, ledger=ledger, catalog=catalog)
     balance = BalanceApi(callers=callers, ledger=ledger)
-    low = settings.events.low_balance_picousd
-    identity = IdentityApi(callers=callers, ledger=ledger, limiter=limiter, now_ns=machine.now_ns, low_picousd=low)
+    identity = IdentityApi(callers, ledger, limiter, machine.now_ns, settings.events.low_balance_picousd)
     estimates = EstimateApi(callers=callers, catalog=catalog, relay=relay, problems=problems, policy=policy)
     admin = build_admin(settings, ledger, pepper, upstreams, proofs)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tallygate.api.http import Response, Route
+from tallygate.api.http import Access, Response, Route
 from tallygate.api.problems import PROBLEMS
 from tallygate.core.access import status_of
 from tallygate.core.errors import Refusal
@@ -42,7 +42,6 @@ class IdentityApi:
 
     def __init__(
         self,
-        *,
         callers: Callers,
         ledger: Ledger,
         limiter: Limiter,
@@ -59,7 +58,8 @@ class IdentityApi:
         """Return the table of routes."""
         return (
             Route("GET", "/v1/test-auth", self.key_status, "The caller's key: its status, limits and balance."),
-            Route("GET", "/api/v1/whoami", self.whoami, "The same in GonkaGate's shape."),
+            # Its own refusal of a bad key has a shape of its own.
+            Route("GET", "/api/v1/whoami", self.whoami, "The same in GonkaGate's shape.", access=Access.OWN),
         )
 
     async def key_status(self, request: Request, _: Sink) -> Response:
@@ -152,6 +152,7 @@ def _refuse(request: Request, refusal: Refusal, now_ns: int) -> Response:
     status = PROBLEMS[refusal.code].status
     error = {
         "message": "Unauthorized" if status == 401 else refusal.message,
+        "code": refusal.code.value,
         "statusCode": status,
         "requestId": request.id,
         "timestamp": _render_time(now_ns),
