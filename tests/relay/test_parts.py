@@ -317,3 +317,21 @@ async def test_a_defect_in_one_part_leaves_nothing_held(monkeypatch: pytest.Monk
         assert (answer.status, answer.code) == (500, "internal_error")
         assert world.ending().kind == e.VOID
         assert not world.gateway.relay.under_way
+
+
+async def test_signs_of_life_do_not_show_an_answer() -> None:
+    """While one part is waited for, a streaming caller gets comments only; then a failure is an error event."""
+    async with open_world(keep_alive_s=0.02) as world:
+        world.order("stall_headers", host=2)
+        caller = await send_completion(world, stream=True)
+        await world.arrival(3)
+        assert (await caller.head())[0] == 200
+        assert await caller.event() == b": keep-alive"
+        world.order("500")  # wherever the silent part is sent next
+        world.devnet._nodes[2].faults.clear()
+        rest = await caller.rest()
+
+        events = [event for event in rest.split(b"\n\n") if event and not event.startswith(b":")]
+        assert len(events) == 1
+        assert b'"code":"upstream_error"' in events[0]
+        assert world.ending().kind == e.VOID
