@@ -10,6 +10,7 @@ import pytest
 from tallygate.core.errors import FencedError, InvariantBrokenError, StoreUnavailableError
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.records import Account
+from tallygate.core.ledger.restoring import restore_sheet
 from tests.contract.world import (
     HOLD,
     MODEL,
@@ -178,7 +179,7 @@ def make_books(machine: Machine, journal: Journal) -> tuple[Books, Account, Hold
     contents = journal.open()
     books = Books(WRITER, contents.epoch, machine.now_ns, machine.entropy)
     account = books.accounts[contents.accounts[0].id] = Account(*contents.accounts[0][:6])
-    books.restore_sheet(SHEET)
+    restore_sheet(books, SHEET)
     hold, _ = books.hold(request("chatcmpl-1", account))
     return books, account, hold
 

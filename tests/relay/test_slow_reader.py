@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tallygate.api import protocol
 from tallygate.api import server as server_module
 from tallygate.core.ledger import entry as e
 from tests.network import scripted_server as script
@@ -116,6 +117,6 @@ async def test_a_caller_who_never_reads_is_given_up(monkeypatch: pytest.MonkeyPa
         await start_stalled(world, server, fountain)
         assert world.gateway.relay.under_way == 1
 
-        monkeypatch.setattr(server_module, "STALL_S_MAX", 0.05)
+        monkeypatch.setattr(protocol, "STALL_S_MAX", 0.05)
         await until(lambda: not world.gateway.relay.under_way)
         assert world.ending().kind == e.SETTLE

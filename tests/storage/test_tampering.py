@@ -11,6 +11,7 @@ from tallygate.core.ledger.batch import Header, encode_header, header_hash
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.merkle import leaf_hash, merkle_root
 from tallygate.core.ledger.records import Account
+from tallygate.core.ledger.restoring import restore_sheet
 from tallygate.storage.embedded import EmbeddedLedger
 from tallygate.storage.replay import audit_file
 from tallygate.storage.sqlite import NotAStoreError
@@ -220,7 +221,7 @@ def read_books(path: Path, epoch: int) -> Books:
     for row in db.execute("SELECT id, name, created_ns, available, held, sequence FROM accounts"):
         books.accounts[row[0]] = Account(*row)
     db.close()
-    books.restore_sheet(SHEET)
+    restore_sheet(books, SHEET)
     return books
 
 

@@ -27,7 +27,7 @@ from tallygate.core.ledger.records import (
     SendingEnd,
     Settlement,
 )
-from tallygate.core.ledger.restoring import restore_hold
+from tallygate.core.ledger.restoring import restore_hold, restore_sheet
 from tallygate.core.ledger.statement import draw_up, find_period, read_lines
 from tallygate.core.ledger.sums import Sums, sum_up
 from tallygate.core.pricing import Sheet
@@ -342,7 +342,7 @@ class EmbeddedLedger(EmbeddedAccess):
             books.accounts[stored.id] = account
         self._take_up(contents.keys)
         for entry in map(decode_entry, contents.sheets):
-            books.restore_sheet(Sheet.decode(entry.reason or ""), entry.time_ns)
+            restore_sheet(books, Sheet.decode(entry.reason or ""), entry.time_ns)
         for raw in contents.referenced_deposits:
             entry = decode_entry(raw)
             if entry.reference is None:

@@ -10,7 +10,7 @@ from tallygate.core.errors import InvariantBrokenError
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.records import Account, Sending, SendingEnd
-from tallygate.core.ledger.restoring import restore_hold
+from tallygate.core.ledger.restoring import restore_hold, restore_sheet
 from tallygate.core.pricing import BILL_NGONKA_MAX, Cost, Price, Sheet, revised
 from tests.core.ledger.world import (
     FIRST,
@@ -263,7 +263,7 @@ def restore(world: World) -> Books:
         )
     for written in world.entries:
         if written.entry.kind == e.SHEET:
-            books.restore_sheet(world.books.sheets[written.entry.sheet_version or 0])
+            restore_sheet(books, world.books.sheets[written.entry.sheet_version or 0])
     for inference in world.books.holds:
         restore_hold(books, [(w.id, w.entry) for w in world.entries if w.entry.inference == inference])
     return books
@@ -295,6 +295,6 @@ def test_latest_sheet_is_in_force_in_whatever_order_they_are_read() -> None:
     """Sheets that are read back newest first leave the newest in force, and all of them known."""
     books = Books(WRITER, 2, make_clock(), make_entropy())
     for version in (2, 3, 1):
-        books.restore_sheet(Sheet(version, 0, SHEET.prices), version * 10)
+        restore_sheet(books, Sheet(version, 0, SHEET.prices), version * 10)
 
     assert (books.sheet.version, sorted(books.sheets), books.sheet_ns) == (3, [1, 2, 3], 30)

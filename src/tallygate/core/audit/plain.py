@@ -218,9 +218,7 @@ class Plain:
         figures.count_spent(began, total)
         self._settles += 1
         self._ended += held
-        self._base += base
-        self._fees += fee
-        self._bills += bill
+        self._base, self._fees, self._bills = self._base + base, self._fees + fee, self._bills + bill
         return entry
 
 

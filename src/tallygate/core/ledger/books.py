@@ -275,21 +275,11 @@ class Books:
     # --- looking up ------------------------------------------------------------------------------------------
 
     def account(self, account_id: str) -> Account:
-        """Return an account.
-
-        Raises:
-            UnknownAccountError: There is none with this id.
-        """
+        """Return an account; raises `UnknownAccountError`."""
         account = self.accounts.get(account_id)
         if account is None:
             raise UnknownAccountError(account_id)
         return account
-
-    def restore_sheet(self, sheet: Sheet, time_ns: int = 0) -> None:
-        """Take up a price sheet version that the store has, and when it was published."""
-        self.sheets[sheet.version] = sheet
-        if sheet.version > self.sheet.version:
-            self.sheet, self.sheet_ns = sheet, time_ns
 
     # --- the parts of an act -----------------------------------------------------------------------------------
 

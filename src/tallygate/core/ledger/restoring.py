@@ -1,4 +1,4 @@
-"""Reads an open hold back from its entries, as a start finds them in the store."""
+"""Takes up what a start finds in the store: price sheets, and open holds from their entries."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 
     from tallygate.core.ledger.books import Books
     from tallygate.core.ledger.entry import Entry
+    from tallygate.core.pricing import Sheet
+
+
+def restore_sheet(books: Books, sheet: Sheet, time_ns: int = 0) -> None:
+    """Take up a price sheet version, and when it was published."""
+    books.sheets[sheet.version] = sheet
+    if sheet.version > books.sheet.version:
+        books.sheet, books.sheet_ns = sheet, time_ns
 
 
 def restore_hold(books: Books, entries: Sequence[tuple[bytes, Entry]]) -> None:
