@@ -69,8 +69,9 @@ class World:
         return await control(self.url, "GET", "state")
 
     def spent(self) -> int:
-        """Gives what the developer has paid so far."""
-        return BALANCE - self.devnet.chain.accounts[self.developer.address].balance_ngonka
+        """Gives what the developer has paid so far; what is in escrow is not paid yet."""
+        account = self.devnet.chain.accounts[self.developer.address]
+        return BALANCE - account.balance_ngonka - account.escrowed_ngonka
 
 
 @pytest.fixture

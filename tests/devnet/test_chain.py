@@ -1,10 +1,12 @@
 """The simulated chain: blocks, balances, debits."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallygate.devnet.chain import NS_PER_S, BlockClock, Chain
+from tallygate.devnet.chain import NS_PER_S, BlockClock, Chain, Order
 from tests.devnet.conftest import START_NS, HandClock
 
 
@@ -12,6 +14,11 @@ def make_chain(price: int = 1) -> tuple[Chain, HandClock]:
     """Gives a chain with 5-second blocks on a clock moved by hand."""
     clock = HandClock()
     return Chain(BlockClock(clock, 5 * NS_PER_S), price), clock
+
+
+def make_order(name: str, requester: str, escrow_tokens: int = 1000, **fields: Any) -> Order:
+    """Gives the order of an inference."""
+    return Order(name, requester, "gonka1node", "model", escrow_tokens=escrow_tokens, **fields)
 
 
 def test_a_block_comes_every_interval() -> None:
@@ -66,7 +73,7 @@ def test_debits_add_up_and_never_go_below_zero(balance: int, price: int, counts:
     account = chain.open_account("gonka1someone")
     account.balance_ngonka = balance
     for number, (prompt_tokens, completion_tokens) in enumerate(counts):
-        inference = chain.start(str(number), account.address, "gonka1node", "model")
+        inference = chain.start(make_order(str(number), account.address))
         chain.finish(inference, prompt_tokens, completion_tokens)
         assert inference.cost_ngonka <= (prompt_tokens + completion_tokens) * price
     costs = sum(inference.cost_ngonka for inference in chain.inferences.values())
@@ -78,7 +85,7 @@ def test_an_inference_finishes_once() -> None:
     chain, _ = make_chain()
     account = chain.open_account("gonka1someone")
     account.balance_ngonka = 100
-    inference = chain.start("id", account.address, "gonka1node", "model")
+    inference = chain.start(make_order("id", account.address))
     chain.finish(inference, 3, 4)
     with pytest.raises(RuntimeError, match="already finished"):
         chain.finish(inference, 3, 4)
@@ -90,8 +97,8 @@ def test_price_is_locked_at_the_start() -> None:
     chain, _ = make_chain(price=2)
     account = chain.open_account("gonka1someone")
     account.balance_ngonka = 100
-    inference = chain.start("id", account.address, "gonka1node", "model")
-    chain.price_ngonka = 50
+    inference = chain.start(make_order("id", account.address))
+    chain.parameters.price_ngonka = 50
     chain.finish(inference, 1, 1)
     assert inference.cost_ngonka == 4
 
@@ -101,19 +108,57 @@ def test_the_fee_of_an_attempt_is_debited_at_its_start() -> None:
     chain, _ = make_chain(price=2)
     account = chain.open_account("gonka1someone")
     account.balance_ngonka = 1010
-    inference = chain.start("id", account.address, "gonka1node", "model", fee_ngonka=1000)
-    assert (inference.fee_ngonka, inference.cost_ngonka, account.balance_ngonka) == (1000, 1000, 10)
+    inference = chain.start(make_order("id", account.address, fee_ngonka=1000))
+    assert (inference.fee_ngonka, inference.cost_ngonka) == (1000, 1000)
+    assert (account.balance_ngonka, account.escrowed_ngonka) == (0, 10)
     chain.finish(inference, 3, 4)
     assert (inference.tokens_ngonka, inference.cost_ngonka, account.balance_ngonka) == (10, 1010, 0)
 
 
 def test_what_has_not_finished_after_20_blocks_is_expired() -> None:
-    """An inference is started for 20 blocks, expired from the next one on, and finished when it has finished."""
+    """An inference is started for 20 blocks; from the next one on it is expired, all is refunded, and it never finishes."""
     chain, clock = make_chain()
-    inference = chain.start("id", "gonka1someone", "gonka1node", "model")
+    account = chain.open_account("gonka1someone")
+    account.balance_ngonka = 5000
+    inference = chain.start(make_order("id", account.address, fee_ngonka=10))
+    assert (account.balance_ngonka, account.escrowed_ngonka) == (3990, 1000)
     clock.time_ns += 20 * 5 * NS_PER_S
     assert chain.status_of(inference) == "STARTED"
     clock.time_ns += 5 * NS_PER_S
     assert chain.status_of(inference) == "EXPIRED"
+    assert (account.balance_ngonka, account.escrowed_ngonka) == (4990, 0)
     chain.finish(inference, 1, 1)
-    assert chain.status_of(inference) == "FINISHED"
+    assert chain.status_of(inference) == "EXPIRED"
+    assert (account.balance_ngonka, inference.cost_ngonka, inference.prompt_tokens) == (4990, 10, 0)
+
+
+def test_a_longer_lifetime_does_not_keep_others_from_expiring() -> None:
+    """Each inference expires by its own lifetime, also behind one that began earlier and lives longer."""
+    chain, clock = make_chain()
+    slow = chain.start(make_order("slow", "gonka1someone", lifetime_blocks=100))
+    fast = chain.start(make_order("fast", "gonka1someone"))
+    clock.time_ns += 21 * 5 * NS_PER_S
+    assert [chain.status_of(slow), chain.status_of(fast)] == ["STARTED", "EXPIRED"]
+    chain.finish(slow, 0, 0)
+    assert chain.status_of(slow) == "FINISHED"
+
+
+def test_no_more_is_paid_than_the_escrow() -> None:
+    """What an inference used above its escrow is not paid."""
+    chain, _ = make_chain()
+    account = chain.open_account("gonka1someone")
+    account.balance_ngonka = 100
+    inference = chain.start(make_order("id", account.address, escrow_tokens=5))
+    chain.finish(inference, 3, 4)
+    assert (inference.cost_ngonka, account.balance_ngonka, account.escrowed_ngonka) == (5, 95, 0)
+
+
+def test_blocks_can_be_made_at_once() -> None:
+    """Skipped blocks count, and no time goes by; also while the chain stalls."""
+    chain, _ = make_chain()
+    first = chain.clock.latest()
+    chain.clock.skip(7)
+    chain.clock.stall()
+    chain.clock.skip(1)
+    assert chain.clock.latest().height == first.height + 8
+    assert chain.clock.latest().time_ns == first.time_ns

@@ -29,7 +29,7 @@ async def test_a_node_shows_the_chains_record(world: World) -> None:
     assert found["prompt_token_count"] == usage["prompt_tokens"]
     assert found["completion_token_count"] == usage["completion_tokens"]
     assert found["actual_cost"] == usage["total_tokens"] == world.spent()
-    assert found["escrow_amount"] == usage["prompt_tokens"] + 7
+    assert found["escrow_amount"] == len("What does a token cost?\n") + 7
     assert (found["requested_by"], found["transferred_by"]) == (world.developer.address, world.devnet.nodes[0].address)
 
 

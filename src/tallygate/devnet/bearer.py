@@ -19,7 +19,7 @@ from tallygate.devnet.calls import (
     read_model,
     require_messages,
 )
-from tallygate.devnet.chain import NS_PER_S, Chain, Inference
+from tallygate.devnet.chain import NS_PER_S, Chain, Inference, Order
 from tallygate.devnet.controls import CONTROL_PREFIX, Controls
 from tallygate.devnet.delivery import Delivery
 from tallygate.devnet.faults import AnswerFault, FaultBook, FaultOrder, Passage
@@ -28,11 +28,13 @@ from tallygate.devnet.records import show_request, show_session
 from tallygate.devnet.rendering import Manner, Rendering
 from tallygate.devnet.server import Exchange, Reply, Request
 from tallygate.devnet.settings import DevnetSettings
+from tallygate.devnet.tokens import estimate_tokens
 
 DEFAULT_MAX_TOKENS = 3072
 MAX_TOKENS_CAP = 4096
 MESSAGES_LIMIT = 2048
 CONTEXT_LENGTH = 131_072
+EXECUTION_BLOCKS = 384  # a session waits 1,920 s for an executor, in blocks of 5 s
 BEARER = "Bearer "
 REQUESTS_PREFIX = "/v1/requests/"
 # The official gateway's closed list: what it passes on or quietly drops. All else is refused.
@@ -216,9 +218,20 @@ class BearerGateway:
     async def _serve(self, exchange: Exchange, call: ChatCall) -> None:
         self._nonce += 1
         inference_id = f"devshard-{self._session}-{self._nonce:04x}"
-        fee_ngonka = self._world.attempt_ngonka
-        inference = self._chain.start(inference_id, self.address, self.address, call.model, fee_ngonka=fee_ngonka)
-        inference.max_tokens, inference.input_bytes = call.max_tokens, len(exchange.request.body)
+        input_bytes = len(exchange.request.body)
+        inference = self._chain.start(
+            Order(
+                inference_id,
+                self.address,
+                self.address,
+                call.model,
+                escrow_tokens=estimate_tokens(call, input_bytes),
+                max_tokens=call.max_tokens,
+                input_bytes=input_bytes,
+                fee_ngonka=self._world.attempt_ngonka,
+                lifetime_blocks=EXECUTION_BLOCKS,
+            )
+        )
         inference.request_id = request_id = self._mint_request_id()
         self._requests[request_id] = (inference, self._nonce)
         created = self._now_ns() // NS_PER_S

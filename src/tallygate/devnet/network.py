@@ -16,6 +16,7 @@ from tallygate.devnet.bearer import BearerGateway
 from tallygate.devnet.chain import BlockClock, Chain
 from tallygate.devnet.identity import Identity
 from tallygate.devnet.node import Node
+from tallygate.devnet.participants import Participant
 from tallygate.devnet.server import Application, HttpServer
 from tallygate.devnet.settings import DevnetSettings, Scheme
 
@@ -57,7 +58,13 @@ class Devnet:
     ) -> None:
         self.settings = settings or DevnetSettings()
         clock = BlockClock(now_ns, self.settings.block_interval_ns)
-        self.chain = Chain(clock, self.settings.price_ngonka)
+        self.chain = Chain(
+            clock,
+            self.settings.price_ngonka,
+            chain_id=self.settings.chain_id,
+            epoch_blocks=self.settings.epoch_blocks,
+        )
+        self._participants: list[Participant] = []
         self.nodes: tuple[NodeAddress, ...] = ()
         self.bearer_url = ""
         self.bearer_key = self.settings.bearer_key
@@ -72,6 +79,7 @@ class Devnet:
                 self.chain,
                 engine,
                 now_ns,
+                self._participants,
             )
             for index, node in enumerate(self.settings.nodes)
         ]
@@ -134,6 +142,9 @@ class Devnet:
         *node_servers, bearer_server = self._servers
         for node, server in zip(self._nodes, node_servers, strict=True):
             node.url = self._url(server)
+        self._participants[:] = [
+            Participant(node.address, node.public_key, node.url, self.settings.models) for node in self._nodes
+        ]
         self.nodes = tuple(NodeAddress(node.url, node.address, node.scheme) for node in self._nodes)
         self.bearer_url = f"{self._url(bearer_server)}/v1"
 

@@ -4,9 +4,6 @@ Order of checks and words of errors are the protocol's. What is not here: signat
 (`verification`), money (`chain`), text (`answerer`), wrong behaviour (`faults`).
 """
 
-import base64
-import datetime as dt
-import json
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -21,15 +18,18 @@ from tallygate.devnet.calls import (
     read_model,
     require_messages,
 )
-from tallygate.devnet.chain import NS_PER_S, Account, Chain, Inference
+from tallygate.devnet.chain import NS_PER_S, Account, Chain, Inference, Order
 from tallygate.devnet.controls import CONTROL_PREFIX, Controls
 from tallygate.devnet.delivery import Delivery
 from tallygate.devnet.faults import AnswerFault, FaultBook, FaultOrder, Passage
-from tallygate.devnet.identity import Identity, is_address
+from tallygate.devnet.identity import Identity
+from tallygate.devnet.participants import Participant
+from tallygate.devnet.public import PublicApi, reply
 from tallygate.devnet.records import show_inference
-from tallygate.devnet.rendering import Manner, Rendering, encode_json
+from tallygate.devnet.rendering import Manner, Rendering
 from tallygate.devnet.server import Exchange, Reply, Request
 from tallygate.devnet.settings import DevnetSettings, NodeSettings, Scheme
+from tallygate.devnet.tokens import estimate_tokens, measure_prompt
 from tallygate.devnet.verification import (
     RefusedError,
     ReplayGuard,
@@ -43,7 +43,6 @@ from tallygate.devnet.verification import (
 CHAT_PATH = "/v1/chat/completions"
 DEFAULT_MAX_TOKENS = 5000  # what nodes put in where a request says nothing
 MAX_TOKENS_CAP = 1_000_000  # above it the chain refuses an inference
-CONTEXT_LENGTH = 131_072
 DEPRECATED_ROUTES = frozenset({("POST", CHAT_PATH), ("POST", "/v1/completions"), ("GET", CHAT_PATH)})
 FAULT_MESSAGES = {
     308: "moved permanently",
@@ -73,13 +72,15 @@ class Node:
         chain: Chain,
         engine: Engine,
         now_ns: Callable[[], int],
+        participants: list[Participant],
     ) -> None:
         self.url = ""  # known when the port is
         self.address = identity.address
+        self.public_key = identity.public_key
         self.scheme = settings.scheme
         self._settings = settings
         self._world = world
-        self._identity = identity
+        self._public = PublicApi(settings, world, identity, chain, participants)
         self._chain = chain
         self._engine = engine
         self._now_ns = now_ns
@@ -100,11 +101,11 @@ class Node:
         elif route == ("GET", CHAT_PATH):
             await exchange.reply(self._show_inference(request.query))
         else:
-            await exchange.reply(self._look_up(request))
+            await exchange.reply(self._public.answer(request))
 
     def refuse(self, status: int, message: str) -> Reply:
         """Words an error as a node does."""
-        return _reply(status, {"error": message})
+        return reply(status, {"error": message})
 
     def fault_reply(self, status: int, order: FaultOrder) -> Reply:
         """Gives the reply that a node, or the proxy before it, has for a status."""
@@ -117,7 +118,7 @@ class Node:
         if status == 308:
             headers["location"] = order.location
         message = order.message or FAULT_MESSAGES[status].replace("{url}", self.url)
-        return _reply(status, {"error": message}, headers)
+        return reply(status, {"error": message}, headers)
 
     # Chat.
 
@@ -168,9 +169,8 @@ class Node:
 
     def _check_balance(self, call: ChatCall, account: Account) -> None:
         """Compares the balance with the prompt's bytes and `max_tokens` alone, as nodes do."""
-        prompt_bytes = sum(len(message.text.encode()) + 1 for message in call.messages)
         max_tokens = read_max_tokens(call.fields, "max_tokens") or DEFAULT_MAX_TOKENS
-        if account.balance_ngonka < (prompt_bytes + max_tokens) * self._chain.price_ngonka:
+        if account.balance_ngonka < (measure_prompt(call) + max_tokens) * self._chain.price_ngonka:
             raise RefusedError(402, "Insufficient balance")
 
     async def _serve(self, exchange: Exchange, call: ChatCall, account: Account) -> None:
@@ -188,27 +188,17 @@ class Node:
 
     def _start(self, exchange: Exchange, call: ChatCall, account: Account) -> Inference:
         """Records the beginning of an inference; its id is the signature."""
-        inference_id = exchange.request.headers["authorization"]
-        inference = self._chain.start(inference_id, account.address, self.address, call.model)
-        inference.max_tokens, inference.input_bytes = call.max_tokens, len(exchange.request.body)
-        return inference
-
-    # Look-ups.
-
-    def _look_up(self, request: Request) -> Reply:
-        if request.method != "GET":
-            return self.refuse(404, "Not Found")
-        match request.path:
-            case "/v1/status":
-                return _reply(200, {"status": "ok"})
-            case "/v1/identity":
-                return self._show_identity()
-            case "/v1/models":
-                return self._show_models()
-        prefix, _, address = request.path.rpartition("/")
-        if prefix == "/v2/accounts":
-            return self._show_account(address)
-        return self.refuse(404, "Not Found")
+        return self._chain.start(
+            Order(
+                exchange.request.headers["authorization"],
+                account.address,
+                self.address,
+                call.model,
+                escrow_tokens=estimate_tokens(call),
+                max_tokens=call.max_tokens,
+                input_bytes=len(exchange.request.body),
+            )
+        )
 
     def _show_inference(self, query: str) -> Reply:
         """Shows the chain's record, whichever node took the inference; a bare `+` in a query is a space, as in Go."""
@@ -218,46 +208,7 @@ class Node:
         inference = self._chain.inferences.get(inference_id)
         if inference is None:
             return self.refuse(404, "Inference not found")
-        return _reply(200, show_inference(self._chain, inference))
-
-    def _show_identity(self) -> Reply:
-        block = self._chain.clock.latest()
-        seconds = dt.timedelta(seconds=block.time_ns // NS_PER_S)
-        time = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + seconds
-        data = {
-            "address": self.address,
-            "block": block.height,
-            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        signature = self._identity.sign(encode_json(data, Manner.CLASSIC))
-        return _reply(200, {"data": data, "signature": signature})
-
-    def _show_models(self) -> Reply:
-        data = [
-            {
-                "object": "model",
-                "id": model,
-                "hugging_face_id": model,
-                "name": model.rpartition("/")[2],
-                "created": 1_770_000_000,
-                "input_modalities": ["text"],
-                "output_modalities": ["text"],
-                "context_length": CONTEXT_LENGTH,
-                "max_output_length": CONTEXT_LENGTH,
-            }
-            for model in self._world.models
-        ]
-        return _reply(200, {"object": "list", "data": data})
-
-    def _show_account(self, address: str) -> Reply:
-        if not is_address(address):
-            return self.refuse(400, "invalid address")
-        try:
-            account, public_key = find_published_account(self._chain, address)
-        except RefusedError as error:
-            return self.refuse(404, error.message.rpartition("desc = ")[2])
-        shown = base64.b64encode(public_key).decode("ascii")
-        return _reply(200, {"pubkey": shown, "balance": account.balance_ngonka, "denom": "ngonka"})
+        return reply(200, show_inference(self._chain, inference))
 
 
 def _read_request(body: bytes) -> dict[str, Any]:
@@ -282,8 +233,4 @@ def _is_of_engine(order: FaultOrder) -> bool:
 def _deprecated() -> Reply:
     headers = {"Deprecation": "true", "Link": '</devshard/{version}>; rel="successor-version"'}
     message = "classic inference is deprecated; use devshard"
-    return _reply(410, {"error": "deprecated", "message": message}, headers)
-
-
-def _reply(status: int, value: object, headers: dict[str, str] | None = None) -> Reply:
-    return Reply(status, json.dumps(value).encode("ascii"), headers=headers or {})
+    return reply(410, {"error": "deprecated", "message": message}, headers)

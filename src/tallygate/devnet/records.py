@@ -41,7 +41,7 @@ def show_inference(chain: Chain, inference: Inference) -> dict[str, Any]:
         "model": inference.model,
         "max_tokens": inference.max_tokens,
         "actual_cost": inference.tokens_ngonka,
-        "escrow_amount": (inference.prompt_tokens + inference.max_tokens) * inference.price_ngonka,
+        "escrow_amount": inference.escrow_ngonka,
         "assigned_to": inference.node_address,
         "transferred_by": inference.node_address,
         "per_token_price": inference.price_ngonka,
@@ -66,7 +66,7 @@ def show_request(chain: Chain, inference: Inference, escrow_id: str, nonce: int)
                 "max_tokens": inference.max_tokens,
                 "input_tokens": inference.prompt_tokens,
                 "output_tokens": inference.completion_tokens,
-                "reserved_cost": (inference.input_bytes + inference.max_tokens) * inference.price_ngonka,
+                "reserved_cost": inference.escrow_ngonka,
                 "actual_cost": inference.tokens_ngonka,
                 "started_at": inference.started.time_ns // NS_PER_S,
             }

@@ -6,6 +6,9 @@ Only frozen records live here, and no reading of files or of the environment: th
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tallygate.devnet.chain import CHAIN_ID
+from tallygate.devnet.epochs import EPOCH_BLOCKS
+
 DEFAULT_MODELS = (
     "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8",
     "Qwen/Qwen3-32B-FP8",
@@ -29,6 +32,18 @@ class Scheme(StrEnum):
     DEPRECATED = "deprecated"
 
 
+class ModelList(StrEnum):
+    """How a node lists its models.
+
+    Attributes:
+        CHAIN: `{"models": [...]}`, the chain's own records (nodes up to v0.2.11).
+        OPENAI: OpenAI's list (nodes from v0.2.12 on).
+    """
+
+    CHAIN = "chain"
+    OPENAI = "openai"
+
+
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
     """One classic node.
@@ -37,10 +52,12 @@ class NodeSettings:
         scheme: The one signature scheme that it accepts.
         return_token_ids: Whether answers carry `token_ids` and `prompt_token_ids`, as nodes do that
             are newer than v0.2.13.
+        models_as: How it lists its models; the seed's clients know both ways.
     """
 
     scheme: Scheme = Scheme.HASH
     return_token_ids: bool = True
+    models_as: ModelList = ModelList.OPENAI
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,8 @@ class DevnetSettings:
         seed: The number that makes the world: node keys and the Bearer session's name follow from it.
         block_interval_ns: Time between two blocks.
         stall_limit_s: How long a stalling fault waits for the client to leave.
+        chain_id: The chain's name, which transactions are signed for.
+        epoch_blocks: How many blocks an epoch has; each begins with a quiet window.
     """
 
     host: str = "127.0.0.1"
@@ -78,3 +97,5 @@ class DevnetSettings:
     seed: int = 1
     block_interval_ns: int = 5_000_000_000
     stall_limit_s: int = 120
+    chain_id: str = CHAIN_ID
+    epoch_blocks: int = EPOCH_BLOCKS

@@ -36,6 +36,21 @@ def split_prompt(call: ChatCall) -> tuple[str, ...]:
     return (*tokens, *ANSWER_OPENING)
 
 
+def measure_prompt(call: ChatCall) -> int:
+    """Gives a prompt's size as a transfer agent estimates it: bytes, of each message's text and a line end."""
+    return sum(len(message.text.encode()) + 1 for message in call.messages)
+
+
+def estimate_tokens(call: ChatCall, input_bytes: int = 0) -> int:
+    """Gives the most tokens that a call can take, for its escrow.
+
+    The chain itself takes the estimated bytes and one answer's `max_tokens`, and pays no more than that. Here the
+    escrow covers what no byte stands for, and every choice, so that what is paid is always what was served.
+    """
+    prompt_tokens = max(measure_prompt(call), input_bytes, len(split_prompt(call)))
+    return prompt_tokens + call.max_tokens * call.choices
+
+
 def number_token(token: str) -> int:
     """Gives a token's number in a vocabulary that never was: the same for the same text."""
     return zlib.crc32(token.encode("utf-8", "replace")) % VOCABULARY_SIZE
