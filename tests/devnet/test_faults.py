@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tallygate.devnet.faults import FAULT_NAMES, Barrier
+from tallygate.devnet.faults import FAULT_NAMES
+from tallygate.devnet.faults.arrival import Barrier
 from tests.devnet.conftest import CHAT, World
 from tests.devnet.signing import chat_body
 from tests.devnet.wire import Wire, control

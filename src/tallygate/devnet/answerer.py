@@ -70,14 +70,40 @@ class Ending:
     stop_reason: str | None = None
 
 
-EngineEvent = Prompt | Piece | Ending
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The engine's own count of all tokens, which counts more than ours; the last one stands."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+EngineEvent = Prompt | Piece | Ending | Counted
+
+
+class EngineRefusedError(Exception):
+    """An engine does not take a call; raised before anything is given.
+
+    Attributes:
+        status: The HTTP status that it answered with, 503 where it could not be reached.
+        body: What it said.
+    """
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(f"the engine answered {status}")
+        self.status = status
+        self.body = body
+
+
+class EngineBrokenError(Exception):
+    """An engine's answer broke off."""
 
 
 class Engine(Protocol):
     """Whatever can answer a call."""
 
     def generate(self, call: ChatCall) -> AsyncIterator[EngineEvent]:
-        """Yields a `Prompt`, then the choices' pieces in any mixture, and an `Ending` for each."""
+        """Yields a `Prompt`, then the choices' pieces in any mixture, and an `Ending` for each; a `Counted` anywhere."""
         ...
 
 

@@ -1,104 +1,54 @@
 """The Bearer personality: like the official gateway program `devshardctl`, today's way in.
 
 It pays with an account of its own and asks its callers for a key. Errors are OpenAI-like JSON sent
-as text/plain, as in the original. Every attempt has a nonce, for which it pays a fee besides the tokens. Not here:
-racing of hosts, so a request has one attempt; the admin surface; escrow.
+as text/plain, as in the original. Every attempt has a nonce, for which it pays a fee besides the tokens. What an
+operator sets is in `session`, what a call may say in `passing`. Not here: racing of hosts, so a request has one attempt.
 """
 
 import json
+import random
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
-from tallygate.devnet.answerer import Engine
-from tallygate.devnet.calls import (
-    CallError,
-    ChatCall,
-    build_call,
-    parse_object,
-    read_model,
-    require_messages,
-)
+from tallygate.devnet.answerer import Engine, EngineRefusedError
+from tallygate.devnet.calls import CallError, ChatCall
 from tallygate.devnet.chain import NS_PER_S, Chain, Inference, Order
 from tallygate.devnet.controls import CONTROL_PREFIX, Controls
 from tallygate.devnet.delivery import Delivery
-from tallygate.devnet.faults import AnswerFault, FaultBook, FaultOrder, Passage
+from tallygate.devnet.faults import REDIRECTS, AnswerFault, FaultBook, FaultOrder, Passage
+from tallygate.devnet.hosts import BEARER, Host
 from tallygate.devnet.identity import Identity
+from tallygate.devnet.passing import list_models, read_call
 from tallygate.devnet.records import show_request, show_session
 from tallygate.devnet.rendering import Manner, Rendering
 from tallygate.devnet.server import Exchange, Reply, Request
+from tallygate.devnet.session import ADMIN_PREFIX, Access, AdminApi, Session
 from tallygate.devnet.settings import DevnetSettings
-from tallygate.devnet.tokens import estimate_tokens
+from tallygate.devnet.tokens import estimate_tokens, split_prompt
 
-DEFAULT_MAX_TOKENS = 3072
-MAX_TOKENS_CAP = 4096
-MESSAGES_LIMIT = 2048
-CONTEXT_LENGTH = 131_072
 EXECUTION_BLOCKS = 384  # a session waits 1,920 s for an executor, in blocks of 5 s
-BEARER = "Bearer "
+AUTHORIZATION = "Bearer "
 REQUESTS_PREFIX = "/v1/requests/"
-# The official gateway's closed list: what it passes on or quietly drops. All else is refused.
-KNOWN_FIELDS = frozenset(
-    {
-        "model",
-        "messages",
-        "max_tokens",
-        "max_completion_tokens",
-        "stream",
-        "stream_options",
-        "temperature",
-        "top_p",
-        "top_k",
-        "min_p",
-        "n",
-        "stop",
-        "presence_penalty",
-        "frequency_penalty",
-        "repetition_penalty",
-        "seed",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "response_format",
-        "logit_bias",
-        "logprobs",
-        "top_logprobs",
-        "user",
-        "metadata",
-        "min_tokens",
-        "skip_special_tokens",
-        "chat_template_kwargs",
-        "enable_thinking",
-        "thinking",
-        "extra_body",
-        "reasoning",
-        "service_tier",
-        "store",
-        "provider",
-        "plugins",
-        "cache_key",
-        "prompt_cache_key",
-        "extra_headers",
-        "thinking_config",
-        "think",
-        "reasoning_effort",
-        "safety_identifier",
-    }
-)
 FAULT_MESSAGES = {
-    308: "this gateway has moved",
+    **dict.fromkeys(REDIRECTS, "this gateway has moved"),
     400: "the model rejected the request",
     401: 'model "{model}" requires an API key',
     402: "insufficient balance",
     403: "forbidden",
     404: "not found",
+    409: "devshard is finalizing",
     410: "gone",
     422: "the model rejected the request",
     429: "rate limit exceeded: too many concurrent requests",
     500: "internal error",
     502: "all providers failed",
     503: "model temporarily unavailable",
+    504: "request timed out with reduced max_tokens",
 }
+INPUT_TOKENS_MESSAGE = "rate limit exceeded: input tokens in flight"
+QUIET_MESSAGE = "admission blocked: the network is in its PoC phase"
+UNAVAILABLE_RETRY_S = 10
 
 
 class BearerRefusedError(Exception):
@@ -106,11 +56,13 @@ class BearerRefusedError(Exception):
 
     Attributes:
         status: The HTTP status.
+        retry_after_s: What Retry-After says, if anything.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, retry_after_s: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class BearerGateway:
@@ -123,19 +75,25 @@ class BearerGateway:
         chain: Chain,
         engine: Engine,
         now_ns: Callable[[], int],
+        hosts: list[Host],
+        draw: random.Random,
     ) -> None:
         self.address = identity.address
-        self.faults = FaultBook(world.stall_limit_s)
+        self.faults = FaultBook(world.stall_limit_s, draw)
+        self.host = Host(BEARER, self.address, self.faults)
+        hosts.append(self.host)
         self._world = world
         self._chain = chain
         self._engine = engine
         self._now_ns = now_ns
-        self._session = identity.public_key[-2:].hex()
+        self.session = Session(identity.public_key[-2:].hex(), world.models, world.bearer_concurrency)
         self._nonce = 0
         self._request_number = 0
         self._requests: dict[str, tuple[Inference, int]] = {}
         self._calls = 0
-        self._controls = Controls(chain, self.faults, self.address, "bearer")
+        self._input_tokens = 0
+        self._admin = AdminApi(self.session, self.refuse, self._describe_session)
+        self._controls = Controls(chain, hosts, self.host, BEARER)
         chain.fund(identity.public_key, world.operator_balance_ngonka)
 
     async def answer(self, exchange: Exchange) -> None:
@@ -143,16 +101,33 @@ class BearerGateway:
         request = exchange.request
         if request.path.startswith(CONTROL_PREFIX):
             await exchange.reply(self._controls.answer(request))
+        elif request.path.startswith(ADMIN_PREFIX):
+            await exchange.reply(self._administrate(request))
+        elif self.session.disabled:
+            await exchange.reply(self.session.show_moved())
         elif (request.method, request.path) == ("POST", "/v1/chat/completions"):
             await self._chat(exchange)
-        elif (request.method, request.path) == ("GET", "/v1/models"):
-            await exchange.reply(_json_reply({"object": "list", "data": self._list_models()}))
-        elif (request.method, request.path) == ("GET", "/v1/status"):
-            await exchange.reply(self._show_status())
-        elif request.method == "GET" and request.path.startswith(REQUESTS_PREFIX):
-            await exchange.reply(self._show_request(request))
         else:
-            await exchange.reply(self.refuse(404, "not found"))
+            await exchange.reply(self._look_up(request))
+
+    def _look_up(self, request: Request) -> Reply:
+        if request.method != "GET":
+            return self.refuse(404, "not found")
+        if request.path.startswith(REQUESTS_PREFIX):
+            return self._show_request(request)
+        match request.path:
+            case "/v1/models":
+                return _json_reply(list_models(self._world.models))
+            case "/v1/status":
+                return _json_reply(self._describe_session())
+            case "/metrics":
+                return self._show_metrics()
+        return self.refuse(404, "not found")
+
+    def _administrate(self, request: Request) -> Reply:
+        if not self._is_admin(request):
+            return self.refuse(401, "requires an admin API key")
+        return self._admin.answer(request)
 
     def refuse(self, status: int, message: str) -> Reply:
         """Words an error as the original does: OpenAI's shape, sent as plain text."""
@@ -162,26 +137,30 @@ class BearerGateway:
         """Gives the original's reply for a status."""
         headers = {} if order.retry_after_s is None else {"retry-after": str(order.retry_after_s)}
         message = order.message or FAULT_MESSAGES[status].replace("{model}", self._world.models[0])
-        if status == 308:
-            moved = {"status": 308, "message": message, "new_url": order.location}
+        if status in REDIRECTS:
+            moved = {"status": status, "message": message, "new_url": order.location}
             moving = {"location": order.location, "X-Request-Id": self._mint_request_id()}
-            return _json_reply(moved, 308, {**headers, **moving})
+            return _json_reply(moved, status, {**headers, **moving})
         return self._refuse(status, message, headers)
 
     async def _chat(self, exchange: Exchange) -> None:
-        fault = self.faults.take_arrival()
-        if fault and await fault.arrive(exchange, self.fault_reply) is Passage.ANSWERED:
+        visit = self.faults.visit()
+        if visit.arrival and await visit.arrival.arrive(exchange, self.fault_reply) is Passage.ANSWERED:
             return
         try:
             call = self._accept(exchange.request)
         except BearerRefusedError as error:
-            await exchange.reply(self.refuse(error.status, str(error)))
+            headers = {} if error.retry_after_s is None else {"retry-after": str(error.retry_after_s)}
+            await exchange.reply(self._refuse(error.status, str(error), headers))
             return
+        tokens = len(split_prompt(call))
         self._calls += 1
+        self._input_tokens += tokens
         try:
-            await self._serve(exchange, call)
+            await self._serve(exchange, call, visit.take_answer())
         finally:
             self._calls -= 1
+            self._input_tokens -= tokens
 
     def _accept(self, request: Request) -> ChatCall:
         """Makes every check before an inference begins.
@@ -190,34 +169,34 @@ class BearerGateway:
             BearerRefusedError: One of them failed.
         """
         try:
-            call = self._read_call(request.body)
+            call = read_call(request.body, self._world.models)
         except CallError as error:
             raise BearerRefusedError(400, str(error)) from error
-        if not self._knows_key(request):
-            raise BearerRefusedError(401, f'model "{call.model}" requires an API key')
-        if self._calls >= self._world.bearer_concurrency:
+        self._check_access(request, call.model)
+        if not self.session.active:
+            raise BearerRefusedError(409, FAULT_MESSAGES[409])
+        if self._chain.is_quiet:
+            raise BearerRefusedError(503, QUIET_MESSAGE)
+        if self._calls >= self.session.max_concurrent:
             raise BearerRefusedError(429, FAULT_MESSAGES[429])
+        limit = self.session.max_input_tokens
+        if limit and self._input_tokens + len(split_prompt(call)) > limit:
+            raise BearerRefusedError(429, INPUT_TOKENS_MESSAGE)
         reserve = (len(request.body) + call.max_tokens) * self._chain.price_ngonka + self._world.attempt_ngonka
         if self._chain.open_account(self.address).balance_ngonka < reserve:
-            raise BearerRefusedError(503, FAULT_MESSAGES[503])
+            raise BearerRefusedError(503, FAULT_MESSAGES[503], UNAVAILABLE_RETRY_S)
         return call
 
-    def _read_call(self, body: bytes) -> ChatCall:
-        fields = parse_object(body)
-        model = read_model(fields)
-        if model not in self._world.models:
-            raise CallError(f'unsupported model "{model}"')
-        for name in fields:
-            if name not in KNOWN_FIELDS:
-                raise CallError(f'"{name}" is currently rejected by the Gonka network')
-        require_messages(fields)
-        if len(fields["messages"]) > MESSAGES_LIMIT:
-            raise CallError(f"messages must not be more than {MESSAGES_LIMIT}")
-        return build_call(fields, DEFAULT_MAX_TOKENS, MAX_TOKENS_CAP)
+    def _check_access(self, request: Request, model: str) -> None:
+        access = self.session.access_of(model)
+        if access is Access.ADMIN_ONLY and not self._is_admin(request):
+            raise BearerRefusedError(401, f'model "{model}" requires an admin API key')
+        if access is Access.API_KEY and not self._knows_key(request):
+            raise BearerRefusedError(401, f'model "{model}" requires an API key')
 
-    async def _serve(self, exchange: Exchange, call: ChatCall) -> None:
+    async def _serve(self, exchange: Exchange, call: ChatCall, fault: AnswerFault) -> None:
         self._nonce += 1
-        inference_id = f"devshard-{self._session}-{self._nonce:04x}"
+        inference_id = f"devshard-{self.session.id}-{self._nonce:04x}"
         input_bytes = len(exchange.request.body)
         inference = self._chain.start(
             Order(
@@ -236,15 +215,28 @@ class BearerGateway:
         self._requests[request_id] = (inference, self._nonce)
         created = self._now_ns() // NS_PER_S
         rendering = Rendering(inference_id, created, call.model, Manner.PLAIN)
-        fault = self.faults.take_answer() or AnswerFault(FaultOrder("none"), 0)
-        headers = {"X-Request-Id": request_id, "X-Devshard-ID": self._session}
+        headers = {"X-Request-Id": request_id, "X-Devshard-ID": self.session.id}
         opening = Reply(200, b"", "text/event-stream", headers)
-        await Delivery(exchange, call, rendering, fault, opening).run(self._engine, self._chain, inference)
+        try:
+            await Delivery(exchange, call, rendering, fault, opening).run(self._engine, self._chain, inference)
+        except EngineRefusedError as error:
+            rejected = error.status in {400, 422}
+            self._chain.finish(inference, 0, 0)
+            await exchange.reply(self.refuse(400, error.body) if rejected else self.refuse(502, FAULT_MESSAGES[502]))
 
-    def _show_status(self) -> Reply:
+    def _describe_session(self) -> dict[str, Any]:
         balance = self._chain.open_account(self.address).balance_ngonka
         price, fee = self._chain.price_ngonka, self._world.attempt_ngonka
-        return _json_reply(show_session(self._session, self._nonce, balance, price, fee))
+        return show_session(self.session.id, self._nonce, balance, price, fee)
+
+    def _show_metrics(self) -> Reply:
+        lines = [
+            "# TYPE devshard_gateway_requests_in_flight gauge",
+            f"devshard_gateway_requests_in_flight {self._calls}",
+            "# TYPE devshard_gateway_input_tokens_in_flight gauge",
+            f"devshard_gateway_input_tokens_in_flight {self._input_tokens}",
+        ]
+        return Reply(200, "\n".join([*lines, ""]).encode("ascii"), "text/plain; version=0.0.4")
 
     def _show_request(self, request: Request) -> Reply:
         """Tells what a request cost; of one that was refused nothing is known, for it had no nonce."""
@@ -253,12 +245,15 @@ class BearerGateway:
         request_id = unquote(request.path.removeprefix(REQUESTS_PREFIX))
         known = self._requests.get(request_id)
         if known is None:
-            return self.refuse(404, f"request {request_id} not found for devshard {self._session}")
+            return self.refuse(404, f"request {request_id} not found for devshard {self.session.id}")
         inference, nonce = known
-        return _json_reply(show_request(self._chain, inference, self._session, nonce))
+        return _json_reply(show_request(self._chain, inference, self.session.id, nonce))
 
     def _knows_key(self, request: Request) -> bool:
-        return request.headers.get("authorization") == BEARER + self._world.bearer_key
+        return _has_key(request, self._world.bearer_key) or self._is_admin(request)
+
+    def _is_admin(self, request: Request) -> bool:
+        return _has_key(request, self._world.bearer_admin_key)
 
     def _mint_request_id(self) -> str:
         self._request_number += 1
@@ -269,22 +264,9 @@ class BearerGateway:
         named = {"X-Request-Id": self._mint_request_id(), "X-Content-Type-Options": "nosniff"}
         return Reply(status, body, "text/plain; charset=utf-8", {**named, **headers})
 
-    def _list_models(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "id": model,
-                "object": "model",
-                "owned_by": "gonka",
-                "name": model.rpartition("/")[2],
-                "context_length": CONTEXT_LENGTH,
-                "max_completion_tokens": MAX_TOKENS_CAP,
-                "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
-                "pricing": {"prompt": "0", "completion": "0", "request": "0"},
-                "top_provider": {"context_length": CONTEXT_LENGTH, "is_moderated": False},
-                "supported_parameters": ["max_tokens", "temperature", "top_p", "stop", "tools"],
-            }
-            for model in self._world.models
-        ]
+
+def _has_key(request: Request, key: str) -> bool:
+    return request.headers.get("authorization") == AUTHORIZATION + key
 
 
 def _json_reply(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Reply:

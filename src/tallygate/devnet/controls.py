@@ -1,66 +1,72 @@
-"""The control routes under /devnet/ that every port offers to tests: accounts, faults, clock, state.
+"""The control routes under /devnet/ that every port offers to tests: accounts, faults, clock, network, state.
 
-No part of the Gonka protocol. Faults belong to the port that was told; accounts, clock and
-inferences are the chain's, the same on every port. A wrong input is a 400 that names its field.
+No part of the Gonka protocol. Faults belong to the port that was told, or to the `node` that it was told of; accounts,
+clock, parameters and inferences are the chain's, the same on every port. A wrong input is a 400 that names its field.
 """
 
-import base64
-import binascii
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from tallygate.devnet.calls import CallError, parse_object
 from tallygate.devnet.chain import Account, Chain
-from tallygate.devnet.faults import FAULT_NAMES, FaultBook, FaultOrder
-from tallygate.devnet.identity import derive_address, is_address, is_public_key
+from tallygate.devnet.epochs import Phase
+from tallygate.devnet.faults import FaultBook
+from tallygate.devnet.hosts import ALL, Host, find_books
+from tallygate.devnet.identity import is_address
+from tallygate.devnet.inputs import (
+    COUNT_LIMIT,
+    OFFSET_LIMIT_S,
+    ORDER_FIELDS,
+    ControlError,
+    check_names,
+    read_address,
+    read_addresses,
+    read_bool,
+    read_int,
+    read_order,
+    read_public_key,
+    read_script,
+    read_text,
+    read_texts,
+)
 from tallygate.devnet.server import Reply, Request
 
 CONTROL_PREFIX = "/devnet/"
 BALANCE_LIMIT_NGONKA = 2**63 - 1  # nodes show a balance as a 64-bit integer
-COUNT_LIMIT = 1_000_000
-OFFSET_LIMIT_S = 10 * 365 * 24 * 3600
 ACCOUNT_FIELDS = frozenset({"pubkey", "address", "balance", "publish"})
-CLOCK_FIELDS = frozenset({"stall", "offset_s"})
-FAULT_FIELDS = frozenset(
+CLOCK_FIELDS = frozenset({"stall", "offset_s", "skip_blocks"})
+SCRIPT_FIELDS = frozenset({"script", "repeat", "node"})
+NETWORK_FIELDS = frozenset(
     {
-        "fault",
-        "times",
-        "after_frames",
-        "usage",
-        "count",
-        "message",
-        "location",
-        "retry_after_s",
+        "price_ngonka",
+        "allowed_transfer_addresses",
+        "excluded",
+        "restricted_until_height",
+        "allowed_developers",
+        "kb_per_block",
+        "delegate_ta",
+        "phase",
+        "confirmation_poc",
     }
 )
-
-
-class ControlError(Exception):
-    """A control's input is wrong.
-
-    Attributes:
-        name: The field.
-    """
-
-    def __init__(self, name: str, problem: str) -> None:
-        super().__init__(f"{name} {problem}")
-        self.name = name
 
 
 class Controls:
     """The control routes of one port."""
 
-    def __init__(self, chain: Chain, faults: FaultBook, node_address: str, scheme: str) -> None:
+    def __init__(self, chain: Chain, hosts: list[Host], own: Host, scheme: str) -> None:
         self._chain = chain
-        self._faults = faults
-        self._node_address = node_address
+        self._hosts = hosts
+        self._own = own
         self._scheme = scheme
         self._routes: Mapping[tuple[str, str], Callable[[dict[str, Any]], object]] = {
             ("POST", "/devnet/accounts"): self._set_account,
-            ("POST", "/devnet/faults"): self._order_fault,
+            ("POST", "/devnet/faults"): self._order_faults,
             ("DELETE", "/devnet/faults"): self._clear_faults,
             ("POST", "/devnet/clock"): self._set_clock,
+            ("POST", "/devnet/network"): self._set_network,
+            ("GET", "/devnet/network"): self._show_network,
             ("GET", "/devnet/state"): self._show_state,
         }
 
@@ -70,7 +76,7 @@ class Controls:
         if route is None:
             return _reply(404, {"error": f"no control {request.method} {request.path}"})
         try:
-            fields = parse_object(request.body) if request.method == "POST" else {}
+            fields = parse_object(request.body) if request.body or request.method == "POST" else {}
             return _reply(200, route(fields))
         except CallError as error:
             return _reply(400, {"error": f"body: {error}", "field": "body"})
@@ -78,15 +84,15 @@ class Controls:
             return _reply(400, {"error": str(error), "field": error.name})
 
     def _set_account(self, fields: dict[str, Any]) -> object:
-        _check_names(fields, ACCOUNT_FIELDS)
-        public_key = _read_public_key(fields)
-        address = _read_address(fields, public_key)
-        publish = _read_bool(fields, "publish")
+        check_names(fields, ACCOUNT_FIELDS)
+        public_key = read_public_key(fields)
+        address = read_address(fields, public_key)
+        publish = read_bool(fields, "publish")
         if publish and public_key is None:
             raise ControlError("pubkey", "is needed to publish it")
         known = self._chain.find_account(address)
         balance = known.balance_ngonka if known else 0
-        balance = _read_int(fields, "balance", balance, 0, BALANCE_LIMIT_NGONKA)
+        balance = read_int(fields, "balance", balance, 0, BALANCE_LIMIT_NGONKA)
         account = self._chain.open_account(address)
         account.balance_ngonka = balance
         if publish is False:
@@ -95,48 +101,103 @@ class Controls:
             account.public_key = public_key
         return {"address": address, **_describe_account(account)}
 
-    def _order_fault(self, fields: dict[str, Any]) -> object:
-        _check_names(fields, FAULT_FIELDS)
-        name = fields.get("fault")
-        if not isinstance(name, str) or name not in FAULT_NAMES:
-            raise ControlError("fault", f"must be one of {', '.join(FAULT_NAMES)}")
-        order = FaultOrder(
-            fault=name,
-            times=_read_times(fields),
-            after_frames=_read_int(fields, "after_frames", FaultOrder.after_frames, 0, COUNT_LIMIT),
-            usage=_read_usage(fields),
-            count=_read_int(fields, "count", FaultOrder.count, 1, COUNT_LIMIT),
-            message=_read_text(fields, "message"),
-            location=_read_location(fields),
-            retry_after_s=_read_int(fields, "retry_after_s", -1, 0, COUNT_LIMIT) if "retry_after_s" in fields else None,
-        )
-        self._faults.order(order)
+    def _order_faults(self, fields: dict[str, Any]) -> object:
+        if "script" in fields:
+            check_names(fields, SCRIPT_FIELDS)
+            script, repeats = read_script(fields), read_bool(fields, "repeat") or False
+            for book in self._find_books(fields):
+                book.follow(script, repeats=repeats)
+            return {"script": len(script), "repeat": repeats}
+        check_names(fields, ORDER_FIELDS | {"node"})
+        order = read_order(fields)
+        for book in self._find_books(fields):
+            book.order(order)
         return {"fault": order.fault, "times": order.times}
 
     def _clear_faults(self, fields: dict[str, Any]) -> object:
-        del fields
-        self._faults.clear()
+        check_names(fields, {"node"})
+        for book in self._find_books(fields):
+            book.clear()
         return {"faults": []}
 
+    def _find_books(self, fields: dict[str, Any]) -> list[FaultBook]:
+        """Gives the books that a control means: this port's, unless it names a node."""
+        if fields.get("node") is None:
+            return [self._own.faults]
+        wanted = fields["node"]
+        books = find_books(self._hosts, str(wanted)) if isinstance(wanted, str | int) else []
+        if not books:
+            names = ", ".join(host.name for host in self._hosts)
+            raise ControlError("node", f"must be {ALL}, {names}, or one of their URLs or addresses")
+        return books
+
     def _set_clock(self, fields: dict[str, Any]) -> object:
-        _check_names(fields, CLOCK_FIELDS)
+        check_names(fields, CLOCK_FIELDS)
         clock = self._chain.clock
-        stall = _read_bool(fields, "stall")
-        offset_s = _read_int(fields, "offset_s", clock.offset_s, -OFFSET_LIMIT_S, OFFSET_LIMIT_S)
+        stall = read_bool(fields, "stall")
+        offset_s = read_int(fields, "offset_s", clock.offset_s, -OFFSET_LIMIT_S, OFFSET_LIMIT_S)
+        skipped = read_int(fields, "skip_blocks", 0, 0, COUNT_LIMIT)
         clock.shift(offset_s)
+        clock.skip(skipped)
         if stall is True:
             clock.stall()
         elif stall is False:
             clock.resume()
         return {"block": self._describe_block(), "stall": clock.stalled, "offset_s": offset_s}
 
+    def _set_network(self, fields: dict[str, Any]) -> object:
+        """Changes what the chain's governance decides; all of it, or nothing where one field is wrong."""
+        check_names(fields, NETWORK_FIELDS)
+        old = self._chain.parameters
+        price = read_int(fields, "price_ngonka", old.price_ngonka, 0, COUNT_LIMIT)
+        allowed = read_addresses(fields, "allowed_transfer_addresses", old.allowed_transfer_addresses)
+        excluded = _read_excluded(fields, old.excluded)
+        height = read_int(fields, "restricted_until_height", old.restricted_until_height, 0, 2**53)
+        developers = read_addresses(fields, "allowed_developers", old.allowed_developers)
+        limit = old.kb_per_block
+        if "kb_per_block" in fields:
+            no_limit = fields["kb_per_block"] is None
+            limit = None if no_limit else read_int(fields, "kb_per_block", 0, 0, COUNT_LIMIT)
+        delegates = read_texts(fields, "delegate_ta", old.delegates)
+        phase = _read_phase(fields)
+        confirmation = read_bool(fields, "confirmation_poc")
+        old.price_ngonka, old.kb_per_block, old.excluded, old.delegates = price, limit, excluded, delegates
+        old.allowed_transfer_addresses, old.allowed_developers = allowed, developers
+        old.restricted_until_height = height
+        epochs = self._chain.epochs
+        if phase is not None:
+            epochs.enter(phase, self._chain.clock.latest().height)
+        epochs.confirmation_poc = epochs.confirmation_poc if confirmation is None else confirmation
+        return self._show_network({})
+
+    def _show_network(self, fields: dict[str, Any]) -> object:
+        del fields
+        parameters, height = self._chain.parameters, self._chain.clock.latest().height
+        return {
+            "price_ngonka": parameters.price_ngonka,
+            "allowed_transfer_addresses": list(parameters.allowed_transfer_addresses),
+            "excluded": dict(parameters.excluded),
+            "restricted_until_height": parameters.restricted_until_height,
+            "allowed_developers": list(parameters.allowed_developers),
+            "kb_per_block": parameters.kb_per_block,
+            "delegate_ta": dict(parameters.delegates),
+            "phase": self._chain.epochs.phase_at(height),
+            "confirmation_poc": self._chain.epochs.confirmation_poc,
+            "epoch": self._chain.epochs.at(height).as_json(),
+        }
+
     def _show_state(self, fields: dict[str, Any]) -> object:
         del fields
         return {
-            "node_address": self._node_address,
+            "node_address": self._own.address,
             "scheme": self._scheme,
             "block": self._describe_block(),
             "accounts": {account.address: _describe_account(account) for account in self._chain.accounts.values()},
+            "escrowed": {
+                account.address: account.escrowed_ngonka
+                for account in self._chain.accounts.values()
+                if account.escrowed_ngonka
+            },
             "inferences": [
                 {
                     "id": inference.id,
@@ -167,81 +228,18 @@ def _describe_account(account: Account) -> dict[str, Any]:
     return {"balance": account.balance_ngonka, "published": account.public_key is not None}
 
 
-def _check_names(fields: Mapping[str, Any], known: frozenset[str]) -> None:
-    for name in fields:
-        if name not in known:
-            raise ControlError(name, f"is unknown; known are {', '.join(sorted(known))}")
+def _read_excluded(fields: dict[str, Any], otherwise: dict[str, str]) -> dict[str, str]:
+    excluded = read_texts(fields, "excluded", otherwise)
+    if not all(is_address(address) for address in excluded):
+        raise ControlError("excluded", "must be an object of reasons by gonka1… address")
+    return excluded
 
 
-def _read_public_key(fields: Mapping[str, Any]) -> bytes | None:
-    text = _read_text(fields, "pubkey")
+def _read_phase(fields: dict[str, Any]) -> Phase | None:
+    text = read_text(fields, "phase")
     if text is None:
         return None
     try:
-        public_key = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        public_key = b""
-    if not is_public_key(public_key):
-        raise ControlError("pubkey", "must be base64 of a compressed secp256k1 public key")
-    return public_key
-
-
-def _read_address(fields: Mapping[str, Any], public_key: bytes | None) -> str:
-    address = _read_text(fields, "address")
-    derived = derive_address(public_key) if public_key is not None else None
-    if address is None and derived is None:
-        raise ControlError("address", "or pubkey must be given")
-    if address is not None and not is_address(address):
-        raise ControlError("address", "must be a gonka1… address with a right checksum")
-    if address is not None and derived is not None and address != derived:
-        raise ControlError("address", f"does not belong to pubkey, whose address is {derived}")
-    return derived or address or ""
-
-
-def _read_times(fields: Mapping[str, Any]) -> int | None:
-    if "times" in fields and fields["times"] is None:
-        return None
-    return _read_int(fields, "times", 1, 0, COUNT_LIMIT) or None
-
-
-def _read_retry_after(fields: Mapping[str, Any]) -> int | None:
-    if fields.get("retry_after_s") is None:
-        return None
-    return _read_int(fields, "retry_after_s", 0, 0, COUNT_LIMIT)
-
-
-def _read_usage(fields: Mapping[str, Any]) -> dict[str, Any] | None:
-    usage = fields.get("usage")
-    if usage is not None and not isinstance(usage, dict):
-        raise ControlError("usage", "must be an object or null")
-    return usage
-
-
-def _read_text(fields: Mapping[str, Any], name: str) -> str | None:
-    value = fields.get(name)
-    if value is not None and not isinstance(value, str):
-        raise ControlError(name, "must be a text")
-    return value
-
-
-def _read_location(fields: Mapping[str, Any]) -> str:
-    location = _read_text(fields, "location") or FaultOrder.location
-    if not (location.isascii() and location.isprintable()):
-        raise ControlError("location", "must be a URL in ASCII")
-    return location
-
-
-def _read_bool(fields: Mapping[str, Any], name: str) -> bool | None:
-    value = fields.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise ControlError(name, "must be true or false")
-    return value
-
-
-def _read_int(fields: Mapping[str, Any], name: str, otherwise: int, low: int, high: int) -> int:
-    value = fields.get(name, otherwise)
-    if name not in fields:
-        return otherwise
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ControlError(name, f"must be a whole number from {low} to {high}")
-    return value
+        return Phase(text)
+    except ValueError as error:
+        raise ControlError("phase", f"must be one of {', '.join(Phase)}") from error

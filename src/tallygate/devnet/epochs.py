@@ -172,7 +172,17 @@ class Epochs:
         ):
             end += max(1, blocks * self.length // EPOCH_BLOCKS)
             ends.append(start + end)
-        return Epoch(index, start, *ends, next_start=start + self.length)
+        wind_down, generation_end, validation_start, validation_wind_down, validation_end = ends
+        return Epoch(
+            index,
+            start,
+            wind_down,
+            generation_end,
+            validation_start,
+            validation_wind_down,
+            validation_end,
+            start + self.length,
+        )
 
     def _show_params(self) -> dict[str, Any]:
         layout = self._lay_out(0, 0)

@@ -4,6 +4,7 @@ The only place that puts the parts together. It prints nothing itself.
 """
 
 import asyncio
+import random
 import ssl
 import time
 from collections.abc import Callable
@@ -14,10 +15,11 @@ from typing import Self
 from tallygate.devnet.answerer import Answerer, Engine
 from tallygate.devnet.bearer import BearerGateway
 from tallygate.devnet.chain import BlockClock, Chain
+from tallygate.devnet.hosts import Host
 from tallygate.devnet.identity import Identity
 from tallygate.devnet.node import Node
 from tallygate.devnet.participants import Participant
-from tallygate.devnet.server import Application, HttpServer
+from tallygate.devnet.server import HttpServer
 from tallygate.devnet.settings import DevnetSettings, Scheme
 
 
@@ -65,6 +67,7 @@ class Devnet:
             epoch_blocks=self.settings.epoch_blocks,
         )
         self._participants: list[Participant] = []
+        self._hosts: list[Host] = []
         self.nodes: tuple[NodeAddress, ...] = ()
         self.bearer_url = ""
         self.bearer_key = self.settings.bearer_key
@@ -80,11 +83,15 @@ class Devnet:
                 engine,
                 now_ns,
                 self._participants,
+                self._hosts,
+                _draw(seed, f"node {index}"),
             )
             for index, node in enumerate(self.settings.nodes)
         ]
         operator = Identity.derive(seed, "operator")
-        self._bearer = BearerGateway(self.settings, operator, self.chain, engine, now_ns)
+        self._bearer = BearerGateway(
+            self.settings, operator, self.chain, engine, now_ns, self._hosts, _draw(seed, "bearer")
+        )
         self.bearer_address = operator.address
         self._servers: list[HttpServer] = []
 
@@ -94,11 +101,11 @@ class Devnet:
         Raises:
             DevnetPortBusyError: One of them is taken; none is left open then.
         """
-        applications: list[Application] = [*self._nodes, self._bearer]
+        hosts: list[Node | BearerGateway] = [*self._nodes, self._bearer]
         try:
-            for index, application in enumerate(applications):
+            for index, host in enumerate(hosts):
                 base_port = self.settings.base_port
-                server = HttpServer(application, self._tls)
+                server = HttpServer(host, self._tls, host.faults.greet)
                 await server.start(self.settings.host, base_port and base_port + index)
                 self._servers.append(server)
         except BaseException:
@@ -141,17 +148,23 @@ class Devnet:
     def _name_ports(self) -> None:
         *node_servers, bearer_server = self._servers
         for node, server in zip(self._nodes, node_servers, strict=True):
-            node.url = self._url(server)
+            node.url = node.host.url = self._url(server)
         self._participants[:] = [
             Participant(node.address, node.public_key, node.url, self.settings.models) for node in self._nodes
         ]
         self.nodes = tuple(NodeAddress(node.url, node.address, node.scheme) for node in self._nodes)
-        self.bearer_url = f"{self._url(bearer_server)}/v1"
+        self._bearer.host.url = self._url(bearer_server)
+        self.bearer_url = f"{self._bearer.host.url}/v1"
 
     def _url(self, server: HttpServer) -> str:
         host = self.settings.host
         shown = f"[{host}]" if ":" in host else host
         return f"{'https' if self._tls else 'http'}://{shown}:{server.port}"
+
+
+def _draw(seed: int, host: str) -> random.Random:
+    """Gives one host's chance: the same for the same seed, and apart from every other host's."""
+    return random.Random(f"tallygate devnet {seed} {host}")  # noqa: S311 -- it has to be reproducible
 
 
 async def serve(settings: DevnetSettings, announce: Callable[[str], object]) -> None:

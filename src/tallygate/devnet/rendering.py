@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from tallygate.devnet.answerer import Ending, EngineEvent, Piece, Prompt
+from tallygate.devnet.answerer import Counted, Ending, EngineEvent, Piece, Prompt
 from tallygate.devnet.tokens import number_token
 
 TOP_LOGPROBS = 5  # what nodes force
@@ -49,6 +49,7 @@ class Tally:
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    told: Counted | None = None
 
     def count(self, event: EngineEvent) -> None:
         """Takes one event in."""
@@ -57,9 +58,13 @@ class Tally:
                 self.prompt_tokens += len(tokens)
             case Piece(tokens=tokens):
                 self.completion_tokens += len(tokens)
+            case Counted():
+                self.told = event
 
     def usage(self) -> Usage:
-        """Gives what was counted so far."""
+        """Gives what the engine has told, or else what was counted so far."""
+        if self.told is not None:
+            return Usage(self.told.prompt_tokens, self.told.completion_tokens)
         return Usage(self.prompt_tokens, self.completion_tokens)
 
 
@@ -88,6 +93,8 @@ class Rendering:
         if isinstance(event, Prompt):
             self._prompt = event.tokens
             return []
+        if isinstance(event, Counted):
+            return []
         frames = []
         if event.choice not in self._opened:
             frames.append(self._open_choice(event.choice))
@@ -111,6 +118,8 @@ class Rendering:
         for event in events:
             if isinstance(event, Prompt):
                 answer = self._prompt_fields(event.tokens)
+                continue
+            if isinstance(event, Counted):
                 continue
             choice = choices.setdefault(event.choice, _empty_choice(event.choice))
             if isinstance(event, Piece):
@@ -193,17 +202,15 @@ def _empty_choice(index: int) -> dict[str, Any]:
 
 
 def _merge(message: dict[str, Any], delta: Any) -> None:
-    """Adds a stream's delta to an unstreamed message."""
-    if "content" in delta:
-        message["content"] = (message["content"] or "") + delta["content"]
+    """Adds a stream's delta to an unstreamed message: texts grow, parts of tool calls are joined by their index."""
+    for name, value in delta.items():
+        if isinstance(value, str):
+            message[name] = (message.get(name) or "") + value
     for part in delta.get("tool_calls", ()):
         calls = message.setdefault("tool_calls", [])
-        if part["index"] == len(calls):
-            calls.append(
-                {
-                    "id": part["id"],
-                    "type": part["type"],
-                    "function": {"name": part["function"]["name"], "arguments": ""},
-                }
-            )
-        calls[part["index"]]["function"]["arguments"] += part["function"]["arguments"]
+        function = part.get("function") or {}
+        if part.get("index", 0) >= len(calls):
+            named = {"name": function.get("name"), "arguments": ""}
+            calls.append({"id": part.get("id"), "type": part.get("type", "function"), "function": named})
+        call = calls[part.get("index", 0)]["function"]
+        call["arguments"] += function.get("arguments") or ""

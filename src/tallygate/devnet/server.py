@@ -11,7 +11,7 @@ import errno
 import socket
 import ssl
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -283,11 +283,44 @@ class Connection(asyncio.Protocol):
         self._writable.set()
 
 
+class TlsDoor(asyncio.Protocol):
+    """A connection before its TLS handshake, which may be kept waiting."""
+
+    def __init__(self, server: "HttpServer", tls: ssl.SSLContext) -> None:
+        self._server = server
+        self._tls = tls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Reads nothing before the handshake, which is the next thing that comes."""
+        raw = cast("asyncio.Transport", transport)
+        raw.pause_reading()
+        self._server.keep(asyncio.get_running_loop().create_task(self._open(raw)))
+
+    async def _open(self, raw: asyncio.Transport) -> None:
+        await self._server.greet()
+        connection = Connection(self._server)
+        try:
+            loop = asyncio.get_running_loop()
+            transport = await loop.start_tls(raw, connection, self._tls, server_side=True)
+        except (OSError, ssl.SSLError):
+            raw.abort()  # its client has left, or does not trust us
+            return
+        if transport is not None:
+            connection.connection_made(transport)
+
+
 class HttpServer:
     """One listening port and its connections."""
 
-    def __init__(self, application: Application, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        application: Application,
+        tls: ssl.SSLContext | None = None,
+        greet: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.application = application
+        self._greet = greet
+        self._greetings: set[asyncio.Task[None]] = set()
         self.port = 0
         self._tls = tls
         self._listener: asyncio.Server | None = None
@@ -304,17 +337,34 @@ class HttpServer:
         """
         loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(lambda: Connection(self), host, port, ssl=self._tls)
+            self._listener = await loop.create_server(self._receive, host, port)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise DevnetPortBusyError(port) from error
             raise
         self.port = self._listener.sockets[0].getsockname()[1]
 
+    async def greet(self) -> None:
+        """Waits for as long as a new connection is to be kept waiting."""
+        if self._greet is not None:
+            await self._greet()
+
+    def keep(self, greeting: asyncio.Task[None]) -> None:
+        """Keeps the task of a handshake until it ends."""
+        self._greetings.add(greeting)
+        greeting.add_done_callback(self._greetings.discard)
+
+    def _receive(self) -> asyncio.Protocol:
+        return Connection(self) if self._tls is None else TlsDoor(self, self._tls)
+
     async def stop(self) -> None:
         """Stops listening and drops every connection and every answer under way."""
         if self._listener is not None:
             self._listener.close()
+        greetings = list(self._greetings)
+        for greeting in greetings:
+            greeting.cancel()
+        await asyncio.gather(*greetings, return_exceptions=True)
         connections = dict(self._connections)
         for task, connection in connections.items():
             task.cancel()

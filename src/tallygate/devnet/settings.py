@@ -16,6 +16,7 @@ DEFAULT_MODELS = (
     "moonshotai/Kimi-K2.6",
 )
 DEFAULT_BEARER_KEY = "devnet-bearer-key"
+DEFAULT_BEARER_ADMIN_KEY = "devnet-admin-key"
 
 
 class Scheme(StrEnum):
@@ -74,10 +75,12 @@ class DevnetSettings:
         attempt_ngonka: What the Bearer personality pays for every attempt besides its tokens; mainnet's gateways pay
             1,000.
         models: The model names that are served.
-        bearer_key: The only key that the Bearer personality accepts.
+        bearer_key: The only key that the Bearer personality accepts of its callers.
+        bearer_admin_key: The key of its operator, which opens its admin routes too.
         bearer_concurrency: Calls in flight above which the Bearer personality answers 429.
         operator_balance_ngonka: What the Bearer personality's own account starts with.
-        seed: The number that makes the world: node keys and the Bearer session's name follow from it.
+        seed: The number that makes the world: node keys, the Bearer session's name and the chance of faults follow
+            from it.
         block_interval_ns: Time between two blocks.
         stall_limit_s: How long a stalling fault waits for the client to leave.
         chain_id: The chain's name, which transactions are signed for.
@@ -92,6 +95,7 @@ class DevnetSettings:
     attempt_ngonka: int = 0
     models: tuple[str, ...] = DEFAULT_MODELS
     bearer_key: str = DEFAULT_BEARER_KEY
+    bearer_admin_key: str = DEFAULT_BEARER_ADMIN_KEY
     bearer_concurrency: int = 1024
     operator_balance_ngonka: int = 1_000_000_000_000_000
     seed: int = 1

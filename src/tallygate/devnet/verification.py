@@ -62,37 +62,44 @@ def find_published_account(chain: Chain, address: str) -> tuple[Account, bytes]:
     return account, account.public_key
 
 
+def verify_signature(public_key: bytes, signed: bytes, text: str) -> bool:
+    """Says whether a signature in base64 is a key's over some bytes."""
+    try:
+        signature = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return is_signed_by(public_key, signed, signature)
+
+
 def check_signature(public_key: bytes, signed: bytes, authorization: str) -> None:
     """Checks the signature in Authorization (row 9).
 
     Raises:
         RefusedError: 401 for a wrong key, scheme, node address, body or timestamp alike.
     """
-    try:
-        signature = base64.b64decode(authorization, validate=True)
-    except (binascii.Error, ValueError):
-        signature = b""
-    if not is_signed_by(public_key, signed, signature):
+    if not verify_signature(public_key, signed, authorization):
         raise RefusedError(401, "Unable to validate request against PubKey:invalid signature")
 
 
-def check_timestamp(timestamp_ns: int, block: Block) -> None:
+def check_timestamp(timestamp_ns: int, block: Block, scheme: Scheme = Scheme.HASH) -> None:
     """Compares a timestamp with the latest block's time, not with any wall clock (row 12).
 
     Raises:
-        RefusedError: 400 outside of the window.
+        RefusedError: 400 outside of the window, in the words of the version that takes the scheme.
     """
     age_ns = block.time_ns - timestamp_ns
+    what = "Request timestamp" if scheme is Scheme.RAW else "signature"
     if age_ns > EXPIRATION_NS:
-        raise RefusedError(400, "signature is too old")
+        raise RefusedError(400, f"{what} is too old")
     if age_ns < -ADVANCE_NS:
-        raise RefusedError(400, "signature is in the future")
+        raise RefusedError(400, f"{what} is in the future")
 
 
 class ReplayGuard:
-    """One node's memory of the signatures that it has already accepted."""
+    """One node's memory of the signatures that it has already accepted, in one of its roles."""
 
-    def __init__(self) -> None:
+    def __init__(self, role: str = "transfer") -> None:
+        self._words = f"AuthKey has already been used for {'an' if role == 'executor' else 'a'} {role} request"
         self._heights: dict[str, int] = {}  # in the order of acceptance, so the oldest comes first
 
     def check(self, signature: str, block: Block) -> None:
@@ -103,7 +110,7 @@ class ReplayGuard:
         """
         self._forget(block.height - REPLAY_BLOCKS)
         if signature in self._heights:
-            raise RefusedError(400, "AuthKey has already been used for a transfer request")
+            raise RefusedError(400, self._words)
         self._heights[signature] = block.height
 
     def _forget(self, before_height: int) -> None:
