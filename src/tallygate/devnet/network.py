@@ -167,13 +167,19 @@ def _draw(seed: int, host: str) -> random.Random:
     return random.Random(f"tallygate devnet {seed} {host}")  # noqa: S311 -- it has to be reproducible
 
 
-async def serve(settings: DevnetSettings, announce: Callable[[str], object]) -> None:
+async def serve(
+    settings: DevnetSettings,
+    announce: Callable[[str], object],
+    *,
+    engine: Engine | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> None:
     """Runs a devnet until it is cancelled, after announcing line by line where everything is.
 
     Raises:
         DevnetPortBusyError: A port is taken.
     """
-    async with Devnet(settings) as devnet:
+    async with Devnet(settings, engine=engine, tls=tls) as devnet:
         for line in devnet.announce():
             announce(line)
         await asyncio.Event().wait()
