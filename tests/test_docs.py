@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tallygate.api.cors import EXPOSED
 from tallygate.api.problems import PROBLEMS
 from tallygate.core.errors import Code
 from tallygate.core.ledger.entry import KINDS, Entry, Flag
@@ -49,6 +50,16 @@ def test_books_page_lists_every_member_of_an_entry() -> None:
     assert len(Entry.__struct_fields__) == 30
     assert [kind for kind in KINDS if f"`{kind}`" not in page] == []
     assert [flag for flag in Flag if f"{flag.value} {(flag.name or '').lower().split('_')[0]}" not in page] == []
+
+
+def test_a_page_may_read_every_header_of_the_contract() -> None:
+    """What the contract's table of headers names, a browser shows to a page that may call, and nothing else."""
+    contract = (ROOT / "docs" / "contract.md").read_text()
+    named = set(re.findall(r"^\| `((?:x|retry|allow)[a-z-]*)`", contract, re.MULTILINE))
+    rates = {f"x-ratelimit-{word}-{what}" for word in ("limit", "remaining", "reset") for what in ("requests", "tokens")}
+
+    assert len(named) == 9
+    assert named | rates == set(EXPOSED)
 
 
 @pytest.mark.parametrize("script", ["scripts/demo", "scripts/test"])

@@ -30,8 +30,10 @@ EXPOSED: Final = (
     "x-ratelimit-limit-tokens",
     "x-ratelimit-remaining-tokens",
     "x-ratelimit-reset-tokens",
+    "x-next-cursor",
+    "allow",
 )
-"""The headers of our answers that a page may read; a browser shows it few others."""
+"""The headers of our answers that a page may read, all of the contract's; a browser shows it few others."""
 
 PREFLIGHT_S: Final = 7200
 """How long a browser may keep our word; no browser keeps it longer than this or a day."""
