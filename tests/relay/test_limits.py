@@ -16,6 +16,7 @@ from tallygate.core.limits import Limits
 from tests.relay.world import World, charged, cost, open_world, until
 
 if TYPE_CHECKING:
+    from tallygate.devnet.server import Application, Exchange, Reply
     from tests.relay.caller import Answer
 
 HOUR_S = 3600.0
@@ -178,6 +179,44 @@ async def test_a_keys_own_limit_stands_in_the_place_of_the_default() -> None:
         statuses += [(await world.chat()).status for _ in range(3)]
 
         assert statuses == [200, 429, 200, 200, 429]
+
+
+class Lingering:
+    """A host that keeps the end of a body to itself when all of the answer has been sent."""
+
+    def __init__(self, host: Application) -> None:
+        self.host = host
+        self.let_go = asyncio.Event()
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Let the host answer, but for the end."""
+        end = exchange.end
+
+        async def linger() -> None:
+            await self.let_go.wait()
+            await end()
+
+        exchange.end = linger  # type: ignore[method-assign]
+        await self.host.answer(exchange)
+
+    def refuse(self, status: int, message: str) -> Reply:
+        """Word an error as the host does."""
+        return self.host.refuse(status, message)
+
+
+async def test_who_has_the_end_of_an_answer_can_call_again() -> None:
+    """One call after the other never meets a limit of one at a time, however slowly upstreams close their bodies."""
+    async with open_world("openai") as world:
+        await world.limit(concurrent_requests=1)
+        bearer = Lingering(world.hosts[-1])
+        world.devnet._servers[-1].application = bearer
+        caller = await world.send(stream=True)
+        first = await caller.answer()
+        second = await (await world.send(caller, stream=True)).answer()
+        bearer.let_go.set()
+
+        assert first.events[-1] == b"[DONE]"
+        assert (first.status, second.status) == (200, 200), second
 
 
 @pytest.mark.parametrize("fault", ["503", "refuse", "cut", "error_event", "500", "400", "garbage"])

@@ -370,7 +370,7 @@ class Life:
     def _log_end(self, event: Event, prompt_tokens: int, completion_tokens: int, picousd: int) -> None:
         sending, first_byte_s, total_s = self._first.dispatch.sending, self._first_byte_s, self._elapsed_s()
         outcome, state = event.name.lower(), self._inference.state.value
-        self.share.used_tokens = prompt_tokens + completion_tokens
+        self.share.end(prompt_tokens + completion_tokens)
         ended = CallEnd(self._call.card.id, outcome, state, self._overhead_s, first_byte_s, total_s)
         self._relay.meter.call_ended(ended)
         _log.info(

@@ -20,15 +20,11 @@ class Share:
     Args:
         limiter: Where it is taken.
         ledger: Where money is set aside.
-
-    Attributes:
-        used_tokens: What the call has used, once that is known; until then, and if it never is, it counts as bounded.
     """
 
-    __slots__ = ("_is_held", "_ledger", "_limiter", "_permit", "used_tokens")
+    __slots__ = ("_is_held", "_ledger", "_limiter", "_permit")
 
     def __init__(self, limiter: Limiter, ledger: Ledger) -> None:
-        self.used_tokens: int | None = None
         self._limiter = limiter
         self._ledger = ledger
         self._permit: Permit | None = None
@@ -51,12 +47,17 @@ class Share:
         """Return the headers that tell what is left of the limits."""
         return [] if self._permit is None else self._permit.rates.headers()
 
+    def end(self, tokens: int) -> None:
+        """Take note that the call has ended, and used so many tokens: before its caller knows, and calls again."""
+        if self._permit is not None:
+            self._permit.end(tokens)
+
     def leave(self) -> None:
-        """Let go of what counts only while the call is under way; or of all, if it was refused."""
+        """Let go of all that a call has which was refused; of one without an ending, which counts as bounded."""
         if self._permit is None:
             return
         if self._is_held:
-            self._permit.end(self.used_tokens)
+            self._permit.end(None)
         else:
             self._permit.cancel()
 
