@@ -13,7 +13,7 @@ from tallygate.core.pricing import Price
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tallygate.api.http import Request
+    from tallygate.api.http import Fields, Request
 
 BODY_BYTES_MAX = 64 * 1024
 
@@ -21,7 +21,7 @@ BODY_BYTES_MAX = 64 * 1024
 _KINDS: Final = {str: "a string", bool: "true or false", int: "a whole number", list: "an array", dict: "an object"}
 
 
-async def read_fields(request: Request, types: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+async def read_fields(request: Request, types: Fields) -> dict[str, Any]:
     """Return the checked members of a JSON body; an empty body has none. `NoneType` lets one be null."""
     check_body(request, BODY_BYTES_MAX)
     fields: dict[str, Any] = check_shape(await request.body.read(BODY_BYTES_MAX) or b"{}")

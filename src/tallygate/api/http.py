@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
@@ -73,6 +74,9 @@ class Response(NamedTuple):
 
 if TYPE_CHECKING:
     Handler = Callable[[Request, Sink], Awaitable[Response | None]]
+    Fields = Mapping[str, type | tuple[type, ...]]
+
+_NO_FIELDS: Final[Fields] = MappingProxyType({})
 
 
 class Access(Enum):
@@ -99,6 +103,8 @@ class Route(NamedTuple):
         claims: Whether it takes an idempotency key.
         access: Whom it answers. Who writes a route that forgets to look at the key is caught by a test.
         billed: Whether it reaches the network, and so costs its caller something.
+        fields: The members of its JSON body with their types, where it reads them by `fields.read_fields`.
+        query: The parameters of its query.
     """
 
     method: str
@@ -108,6 +114,8 @@ class Route(NamedTuple):
     claims: bool = False
     access: Access = Access.KEY
     billed: bool = False
+    fields: Fields = _NO_FIELDS
+    query: tuple[str, ...] = ()
 
 
 def read_bearer(request: Request) -> bytes | None:

@@ -106,7 +106,7 @@ class UsageApi:
     def routes(self) -> Sequence[Route]:
         """Return the table of routes."""
         summary = "What the caller's account has used, by day, model, key, user or tag; JSON or CSV."
-        return (Route("GET", "/v1/usage", self.usage, summary),)
+        return (Route("GET", "/v1/usage", self.usage, summary, query=PARAMETERS),)
 
     async def usage(self, request: Request, _: Sink) -> Response:
         """Answer what the caller's account has used."""

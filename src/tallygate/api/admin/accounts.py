@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tallygate.api.descriptions import describe_account, describe_key
 from tallygate.api.fields import read_amount, read_fields, read_name, read_words
@@ -16,13 +16,18 @@ from tallygate.core.money import format_usd, parse_usd
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tallygate.api.http import Request
+    from tallygate.api.http import Fields, Request
     from tallygate.core.idempotency import Claim, Digests
     from tallygate.keystore import KeyStore
     from tallygate.ports import Ledger
     from tallygate.relay import Sink
 
 ACTOR = "operator"
+NEW_ACCOUNT: Final[Fields] = {"name": str}
+DEPOSIT: Final[Fields] = {"usd": str, "reference": str}
+CORRECTION: Final[Fields] = {"usd": str, "reason": str, "actor": str}
+LIMITING: Final[Fields] = {"limits": TERMS["limits"], "actor": str}
+ACT: Final[Fields] = {"reason": str, "actor": str}
 STATEMENT_ENTRIES_MAX = 20_000
 """How many entries a statement may be made of here, some 8 MB of JSON; the command line takes any number."""
 
@@ -48,26 +53,58 @@ class AccountRoutes:
         accounts = "/admin/v1/accounts"
         one = accounts + "/{id}"
         return (
-            Route("POST", accounts, self.create_account, "Open an account: `name`."),
+            Route("POST", accounts, self.create_account, "Open an account: `name`.", fields=NEW_ACCOUNT),
             Route("GET", accounts, self.list_accounts, "All accounts with their balances."),
             Route("GET", one, self.show_account, "One account with its keys."),
-            Route("POST", one + "/deposits", self.deposit, "Book money that came in: `usd`, `reference`.", claims=True),
+            Route(
+                "POST",
+                one + "/deposits",
+                self.deposit,
+                "Book money that came in: `usd`, `reference`.",
+                claims=True,
+                fields=DEPOSIT,
+            ),
             Route(
                 "POST",
                 one + "/corrections",
                 self.correct,
                 "Change a balance: `usd` (±), `reason`, `actor`.",
                 claims=True,
+                fields=CORRECTION,
             ),
-            Route("PATCH", one, self.limit_account, "Limit what all keys of an account together may do: `limits`."),
-            Route("POST", one + "/suspend", self.suspend_account, "Block an account's keys: `reason`, `actor`."),
-            Route("POST", one + "/resume", self.resume_account, "Let them be what they were: `reason`, `actor`."),
-            Route("GET", one + "/statement", self.show_statement, "All movements of one `?month=YYYY-MM` (UTC)."),
+            Route(
+                "PATCH",
+                one,
+                self.limit_account,
+                "Limit what all keys of an account together may do: `limits`.",
+                fields=LIMITING,
+            ),
+            Route(
+                "POST",
+                one + "/suspend",
+                self.suspend_account,
+                "Block an account's keys: `reason`, `actor`.",
+                fields=ACT,
+            ),
+            Route(
+                "POST",
+                one + "/resume",
+                self.resume_account,
+                "Let them be what they were: `reason`, `actor`.",
+                fields=ACT,
+            ),
+            Route(
+                "GET",
+                one + "/statement",
+                self.show_statement,
+                "All movements of one `?month=YYYY-MM` (UTC).",
+                query=("month",),
+            ),
         )
 
     async def create_account(self, request: Request, _: Sink) -> Response:
         """Open an account."""
-        fields = await read_fields(request, {"name": str})
+        fields = await read_fields(request, NEW_ACCOUNT)
         name = read_name(fields.get("name", ""))
         return Response.json(describe_account(await self._ledger.open_account(name, ACTOR)), 201)
 
@@ -87,7 +124,7 @@ class AccountRoutes:
 
     async def deposit(self, request: Request, _: Sink) -> Response:
         """Book money that came in, once for each reference."""
-        fields = await read_fields(request, {"usd": str, "reference": str})
+        fields = await read_fields(request, DEPOSIT)
         reference = fields.get("reference")
         if reference is not None and not (0 < len(reference) <= 200 and reference.isprintable()):
             raise Refusal(Code.INVALID_VALUE, "reference must have 1 to 200 printable characters.", param="reference")
@@ -105,7 +142,7 @@ class AccountRoutes:
 
     async def correct(self, request: Request, _: Sink) -> Response:
         """Change a balance by the operator's word, with who and why."""
-        fields = await read_fields(request, {"usd": str, "reason": str, "actor": str})
+        fields = await read_fields(request, CORRECTION)
         reason, actor = read_words(fields, "reason"), read_words(fields, "actor", ACTOR)
         picousd = read_amount(fields, "usd", parse_usd)
         claim = self._claim(request, "corrections", [picousd, reason, actor])
@@ -122,20 +159,20 @@ class AccountRoutes:
 
     async def limit_account(self, request: Request, _: Sink) -> Response:
         """Change the limits that a request names; the others stay."""
-        fields = await read_fields(request, {"limits": TERMS["limits"], "actor": str})
+        fields = await read_fields(request, LIMITING)
         account, actor = self._ledger.account(request.argument), read_words(fields, "actor", ACTOR)
         limits = read_limits(fields.get("limits", {}), account.limits)
         return Response.json(describe_account(await self._ledger.limit_account(account.id, limits, actor)))
 
     async def suspend_account(self, request: Request, _: Sink) -> Response:
         """Block an account's keys until it is resumed, with who and why."""
-        fields = await read_fields(request, {"reason": str, "actor": str})
+        fields = await read_fields(request, ACT)
         reason, actor = read_words(fields, "reason"), read_words(fields, "actor", ACTOR)
         return Response.json(describe_account(await self._ledger.suspend_account(request.argument, reason, actor)))
 
     async def resume_account(self, request: Request, _: Sink) -> Response:
         """Let an account's keys be what they were, with who and why."""
-        fields = await read_fields(request, {"reason": str, "actor": str})
+        fields = await read_fields(request, ACT)
         reason, actor = read_words(fields, "reason"), read_words(fields, "actor", ACTOR)
         return Response.json(describe_account(await self._ledger.resume_account(request.argument, reason, actor)))
 

@@ -17,6 +17,7 @@ from tallygate.api.queries import (
     show_day,
     write_cursor,
 )
+from tallygate.api.usage import PARAMETERS as USAGE
 from tallygate.api.usage import describe_key, describe_page, describe_question, read_place
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.ledger.entry import Flag
@@ -39,6 +40,8 @@ CALLS_MAX: Final = 500
 ROWS_DEFAULT: Final = 500
 ROWS_MAX: Final = 5000
 FILTERS: Final = ("account", "key", "model", "upstream", "node", "state", "flags", USER, TAG, "from", "to")
+INFERENCES: Final = (*FILTERS, "inference", "limit", "cursor")
+MARGIN: Final = ("from", "to", "by", *MARGIN_DIMENSIONS, "usd_per_gnk", "limit", "cursor")
 STATE_NAMES: Final = (OPEN, *STATES.values())
 FLAGS: Final[Mapping[str, Flag]] = {(flag.name or "").lower(): flag for flag in Flag}
 
@@ -63,15 +66,27 @@ class InferenceRoutes:
         one = inferences + "/{id}"
         margin = "Dollars charged beside ngonka billed, by day, model or upstream."
         return (
-            Route("GET", inferences, self.list_inferences, "Past and open inferences, newest first, by many filters."),
+            Route(
+                "GET",
+                inferences,
+                self.list_inferences,
+                "Past and open inferences, newest first, by many filters.",
+                query=INFERENCES,
+            ),
             Route("GET", one, self.show_inference, "All of one inference: sendings, ending, bills, entries."),
-            Route("GET", "/admin/v1/margin", self.show_margin, margin),
-            Route("GET", "/admin/v1/accounts/{id}/usage", self.show_usage, "What an account has used: as `/v1/usage`."),
+            Route("GET", "/admin/v1/margin", self.show_margin, margin, query=MARGIN),
+            Route(
+                "GET",
+                "/admin/v1/accounts/{id}/usage",
+                self.show_usage,
+                "What an account has used: as `/v1/usage`.",
+                query=USAGE,
+            ),
         )
 
     async def list_inferences(self, request: Request, _: Sink) -> Response:
         """List inferences, newest first."""
-        fields = read_strictly(request, (*FILTERS, "inference", "limit", "cursor"))
+        fields = read_strictly(request, INFERENCES)
         limit = read_limit(fields, CALLS_DEFAULT, CALLS_MAX)
         if "inference" in fields:
             return await self._list_one(fields)
@@ -91,8 +106,7 @@ class InferenceRoutes:
 
     async def show_margin(self, request: Request, _: Sink) -> Response:
         """Show what was charged beside what was billed, and the difference if a rate is given."""
-        names = ("from", "to", "by", *MARGIN_DIMENSIONS, "usd_per_gnk", "limit", "cursor")
-        fields = read_strictly(request, names)
+        fields = read_strictly(request, MARGIN)
         rate = _read_rate(fields)
         days, by = read_days(fields, self._now_ns()), read_by(fields, (DAY, *MARGIN_DIMENSIONS), DAY)
         only: dict[str, str] = {name: fields[name] for name in MARGIN_DIMENSIONS if name in fields}

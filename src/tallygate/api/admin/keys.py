@@ -18,12 +18,17 @@ from tallygate.core.keys import key_digest, key_digest_from_hash, mask, mint_api
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from tallygate.api.http import Request
+    from tallygate.api.http import Fields, Request
     from tallygate.core.access import ApiKey
     from tallygate.core.catalog import Catalog
     from tallygate.keystore import KeyStore
     from tallygate.ports import Ledger
     from tallygate.relay import Sink
+
+NEW_KEY: Final[Fields] = {"account": str, "name": str, "sha256": str, **TERMS, "actor": str}
+CHANGE: Final[Fields] = {"name": str, **TERMS, "actor": str}
+ACT: Final[Fields] = {"actor": str}
+ROTATION: Final[Fields] = {"grace_s": int, "actor": str}
 
 GRACE_S_MAX: Final = 30 * 86_400
 """How long an old secret may work beside a new one: a month is enough for every place where it is written."""
@@ -74,24 +79,26 @@ class KeyRoutes:
                 keys,
                 self.create_key,
                 f"Make an API key: `account`, `name`, {terms}; its secret is shown once. Or import one: `sha256`.",
+                fields=NEW_KEY,
             ),
-            Route("GET", keys, self.list_keys, "All keys, or those of one `?account=`."),
+            Route("GET", keys, self.list_keys, "All keys, or those of one `?account=`.", query=("account",)),
             Route("GET", one, self.show_key, "One key."),
-            Route("PATCH", one, self.change_key, f"Change a key: `name`, {terms}; null takes away."),
-            Route("DELETE", one, self.revoke_key, "End a key's life at once, for good."),
-            Route("POST", one + "/pause", self.pause_key, "Refuse a key until it is resumed."),
-            Route("POST", one + "/resume", self.resume_key, "Let a paused key be used again."),
+            Route("PATCH", one, self.change_key, f"Change a key: `name`, {terms}; null takes away.", fields=CHANGE),
+            Route("DELETE", one, self.revoke_key, "End a key's life at once, for good.", fields=ACT),
+            Route("POST", one + "/pause", self.pause_key, "Refuse a key until it is resumed.", fields=ACT),
+            Route("POST", one + "/resume", self.resume_key, "Let a paused key be used again.", fields=ACT),
             Route(
                 "POST",
                 one + "/rotate",
                 self.rotate_key,
                 "Give a key another secret, shown once; the old one works for `grace_s` more.",
+                fields=ROTATION,
             ),
         )
 
     async def create_key(self, request: Request, _: Sink) -> Response:
         """Make a key; the only answer that ever holds this secret. Of an imported one, nobody here knows it."""
-        fields = await read_fields(request, {"account": str, "name": str, "sha256": str, **TERMS, "actor": str})
+        fields = await read_fields(request, NEW_KEY)
         account = self._ledger.account(fields.get("account", ""))
         name, actor = read_name(fields.get("name", "default")), read_words(fields, "actor", ACTOR)
         terms = self._read_terms(fields, NO_TERMS)
@@ -117,7 +124,7 @@ class KeyRoutes:
 
     async def change_key(self, request: Request, _: Sink) -> Response:
         """Change what a request names of a key; the rest stays."""
-        fields = await read_fields(request, {"name": str, **TERMS, "actor": str})
+        fields = await read_fields(request, CHANGE)
         key = self._keys.key(request.argument)
         name, actor = read_name(fields.get("name", key.name)), read_words(fields, "actor", ACTOR)
         terms = self._read_terms(fields, KeyTerms(key.expires_ns, key.models, key.limits))
@@ -137,7 +144,7 @@ class KeyRoutes:
 
     async def rotate_key(self, request: Request, _: Sink) -> Response:
         """Give a key another secret; the only answer that ever holds it."""
-        fields = await read_fields(request, {"grace_s": int, "actor": str})
+        fields = await read_fields(request, ROTATION)
         grace_s, actor = fields.get("grace_s", 0), read_words(fields, "actor", ACTOR)
         if not 0 <= grace_s <= GRACE_S_MAX:
             message = f"grace_s must be a whole number from 0 to {GRACE_S_MAX}."
@@ -148,7 +155,7 @@ class KeyRoutes:
         return Response.json({**self._describe(key), "secret": secret, "grace_s": grace_s})
 
     async def _act(self, request: Request, act: Callable[[str, str], Awaitable[ApiKey]]) -> Response:
-        fields = await read_fields(request, {"actor": str})
+        fields = await read_fields(request, ACT)
         return Response.json(self._describe(await act(request.argument, read_words(fields, "actor", ACTOR))))
 
     def _read_terms(self, fields: dict[str, Any], known: KeyTerms) -> KeyTerms:

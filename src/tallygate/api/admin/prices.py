@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tallygate.api.admin.accounts import ACTOR
 from tallygate.api.descriptions import describe_sheet
@@ -15,11 +15,12 @@ from tallygate.core.pricing import revised
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tallygate.api.http import Request
+    from tallygate.api.http import Fields, Request
     from tallygate.core.catalog import Catalog
     from tallygate.ports import Ledger
     from tallygate.relay import Sink
 
+PRICE: Final[Fields] = {"model": str, "input": str, "output": str, "call": str, "free": bool}
 MODEL_ID = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
 
 
@@ -39,7 +40,13 @@ class PriceRoutes:
         """Return the table of routes."""
         return (
             Route("GET", "/admin/v1/prices", self.show_prices, "The price sheet in force."),
-            Route("POST", "/admin/v1/prices", self.set_price, "Price a `model`: `input`, `output`, `call`, or `free`."),
+            Route(
+                "POST",
+                "/admin/v1/prices",
+                self.set_price,
+                "Price a `model`: `input`, `output`, `call`, or `free`.",
+                fields=PRICE,
+            ),
         )
 
     async def show_prices(self, _: Request, __: Sink) -> Response:
@@ -48,8 +55,7 @@ class PriceRoutes:
 
     async def set_price(self, request: Request, _: Sink) -> Response:
         """Price one model, from the next call on."""
-        types = {"model": str, "input": str, "output": str, "call": str, "free": bool}
-        fields = await read_fields(request, types)
+        fields = await read_fields(request, PRICE)
         if not MODEL_ID.fullmatch(fields.get("model", "")):
             raise Refusal(
                 Code.INVALID_VALUE, "model must be the id of a model: letters, digits, . _ : / @ + -", param="model"
