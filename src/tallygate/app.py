@@ -27,6 +27,7 @@ from tallygate.api.estimate import EstimateApi
 from tallygate.api.identity import IdentityApi
 from tallygate.api.metrics import MetricsApi
 from tallygate.api.models import ModelApi
+from tallygate.api.openapi import CALLERS, OPERATOR, OpenApi
 from tallygate.api.pricing import PricingApi
 from tallygate.api.problems import Problems
 from tallygate.api.proofs import ProofApi
@@ -236,6 +237,8 @@ def build(
         routes += ProofApi(ledger=ledger, proofs=proofs, callers=callers).routes()
     admin_routes = [*admin.routes(), *(figures if settings.metrics.listener == "admin" else ())]
     routes += figures if settings.metrics.listener == "public" else ()
+    routes += OpenApi(routes, CALLERS, problems).routes()
+    admin_routes += [admin.guard(route) for route in OpenApi(admin_routes, OPERATOR, problems).routes()]
 
     def mint_request_id() -> str:
         return ids.request_id(entropy(12))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from tallygate.api.headers import HEADERS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,22 +19,7 @@ if TYPE_CHECKING:
 
 ANY: Final = "*"
 
-EXPOSED: Final = (
-    "x-request-id",
-    "x-inference-id",
-    "x-tallygate-changes",
-    "x-tallygate-replayed",
-    "x-should-retry",
-    "retry-after",
-    "x-ratelimit-limit-requests",
-    "x-ratelimit-remaining-requests",
-    "x-ratelimit-reset-requests",
-    "x-ratelimit-limit-tokens",
-    "x-ratelimit-remaining-tokens",
-    "x-ratelimit-reset-tokens",
-    "x-next-cursor",
-    "allow",
-)
+EXPOSED: Final = tuple(HEADERS)
 """The headers of our answers that a page may read, all of the contract's; a browser shows it few others."""
 
 PREFLIGHT_S: Final = 7200

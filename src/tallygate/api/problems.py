@@ -225,6 +225,10 @@ class Problems:
         """Return the HTTP status of a refusal."""
         return self._table[refusal.code].status
 
+    def status_of(self, code: Code) -> int:
+        """Return the HTTP status of every refusal with this code."""
+        return self._table[code].status
+
     def headers(self, refusal: Refusal) -> list[tuple[bytes, bytes]]:
         """Return the headers that a refusal adds to its answer."""
         problem = self._table[refusal.code]

@@ -18,6 +18,7 @@ from tallygate.core.answers import TEXTS, Members, decode_members, encode, is_gi
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.idempotency import meaning_of
 from tallygate.core.jsontext import check_shape, nameable
+from tallygate.core.openai import PARAMETERS as CHAT_PARAMETERS
 from tallygate.core.openai import STRICT, parse_chat_request
 from tallygate.core.streaming import Relayed
 
@@ -32,24 +33,29 @@ CHOICES_MAX: Final = 32
 """The most choices that one call may have, of all prompts together: each prompt is a request of its own to the network,
 and the batches of usual clients (20 prompts) fit."""
 
-KNOWN: Final = frozenset(
-    {
-        "model",
-        "prompt",
-        "max_tokens",
-        "temperature",
-        "top_p",
-        "n",
-        "stream",
-        "stream_options",
-        "stop",
-        "presence_penalty",
-        "frequency_penalty",
-        "seed",
-        "logit_bias",
-        "user",
-    }
+_AS_IN_CHAT: Final = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "n",
+    "stream",
+    "stream_options",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "logit_bias",
+    "user",
 )
+
+PARAMETERS: Final[Mapping[str, str]] = {
+    "model": CHAT_PARAMETERS["model"],
+    "prompt": f"a text, or 1 to {CHOICES_MAX} of them; prompts × `n` are at most {CHOICES_MAX}; required",
+    **{name: CHAT_PARAMETERS[name] for name in _AS_IN_CHAT},
+}
+"""By name, what each may be, in words; what is not in this table is no parameter."""
+
+KNOWN: Final = frozenset(PARAMETERS)
 REFUSED: Final = frozenset({"suffix", "echo", "logprobs", "best_of"})
 
 _OBJECT: Final = "text_completion"

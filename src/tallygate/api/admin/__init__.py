@@ -81,7 +81,11 @@ class AdminApi:
 
     def routes(self) -> Sequence[Route]:
         """Return the table of routes, each of which answers only the operator."""
-        return [route._replace(handler=self._guarded(route)) for group in self._groups for route in group.routes()]
+        return [self.guard(route) for group in self._groups for route in group.routes()]
+
+    def guard(self, route: Route) -> Route:
+        """Return a route that answers only the operator."""
+        return route._replace(handler=self._guarded(route))
 
     def _guarded(self, route: Route) -> Handler:
         """Return a handler that answers only the operator, and tells what it does not find."""
