@@ -56,7 +56,9 @@ def test_a_page_may_read_every_header_of_the_contract() -> None:
     """What the contract's table of headers names, a browser shows to a page that may call, and nothing else."""
     contract = (ROOT / "docs" / "contract.md").read_text()
     named = set(re.findall(r"^\| `((?:x|retry|allow)[a-z-]*)`", contract, re.MULTILINE))
-    rates = {f"x-ratelimit-{word}-{what}" for word in ("limit", "remaining", "reset") for what in ("requests", "tokens")}
+    rates = {
+        f"x-ratelimit-{word}-{what}" for word in ("limit", "remaining", "reset") for what in ("requests", "tokens")
+    }
 
     assert len(named) == 9
     assert named | rates == set(EXPOSED)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from tallygate.core.access import ApiKey
+    from tallygate.core.errors import Refusal
     from tallygate.core.ledger.records import Account
     from tallygate.core.limits import Limits, Rates, Standing
 
@@ -37,6 +38,9 @@ class Limiter(Protocol):
         Raises:
             Refusal: A limit is reached, or there are too few tokens left (429).
         """
+
+    async def foresee(self, key: ApiKey, account: Account, tokens: int) -> Refusal | None:
+        """Return why a call would not be admitted now, or None; takes nothing."""
 
     async def standing(self, key: ApiKey, account: Account) -> Standing:
         """Return how a key stands; takes nothing."""

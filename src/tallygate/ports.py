@@ -99,6 +99,13 @@ class Ledger(Protocol):
     async def publish(self, sheet: Sheet, actor: str) -> None:
         """Put the next version of the price sheet in force."""
 
+    def bound(self, request: HoldRequest) -> int:
+        """Return the bound of the answer that a hold would be taken with now, in tokens; takes nothing.
+
+        Raises:
+            Refusal: None would be taken: the money is not there, or a spend limit does not allow it.
+        """
+
     async def hold(self, request: HoldRequest) -> Hold:
         """Set the most that an inference can cost aside, record its first sendings, take its claim: all in one step.
 

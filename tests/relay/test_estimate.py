@@ -9,6 +9,7 @@ import pytest
 
 from tallygate.core.access import KeyTerms
 from tallygate.core.ledger import entry as e
+from tallygate.core.limits import Limits
 from tallygate.core.money import format_usd
 from tests.relay.world import MODEL, chat_body, cost, open_world, until
 from tests.test_tokenizerfile import write_tokenizer
@@ -109,6 +110,45 @@ async def test_a_model_that_the_key_may_not_use_is_told() -> None:
 
     assert refused.status == 403
     assert (found["model"], found["refusal"]) == (MODEL, {"status": 403, "error": refused.json()["error"]})
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"requests_per_minute": 0},
+        {"tokens_per_minute": 5},
+        {"concurrent_requests": 0},
+        {"spend_day_picousd": 1},
+        {"spend_month_picousd": 1},
+        {"spend_total_picousd": 1},
+    ],
+)
+@pytest.mark.parametrize("of_account", [False, True])
+async def test_a_limit_is_told_as_the_call_would_be_told(limits: dict[str, int], of_account: bool) -> None:
+    """A limit of the key or of its account that would refuse the call is told, beside what the call would hold."""
+    async with open_world() as world:
+        if of_account:
+            await world.ledger.limit_account(world.account.id, Limits(**limits), "test")
+        else:
+            await world.limit(**limits)
+        found, refused = await estimate(world), await world.chat()
+
+    assert refused.status == 429
+    assert found["refusal"] == {"status": 429, "error": refused.json()["error"]}
+    assert (found["accepted"], found["hold"]["completion_tokens_max"]) == (False, 5)
+
+
+async def test_an_estimate_takes_nothing_of_a_limit() -> None:
+    """However often estimates are asked for, the one call that is allowed is still there, and then it is not."""
+    async with open_world() as world:
+        await world.limit(requests_per_minute=1, tokens_per_minute=1000, concurrent_requests=1)
+        before = [(await estimate(world))["accepted"] for _ in range(3)]
+        answer = await world.chat()
+        after = await estimate(world)
+
+    assert (before, answer.status) == ([True] * 3, 200)
+    assert answer.headers["x-ratelimit-remaining-requests"] == "0"
+    assert after["refusal"]["error"]["param"] == "requests_per_minute"
 
 
 async def test_want_of_money_is_told_with_what_it_would_take() -> None:

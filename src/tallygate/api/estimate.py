@@ -64,17 +64,17 @@ class EstimateApi:
         content: dict[str, Any] = {"object": "estimate", "accepted": False, "refusal": None, "model": None}
         content |= dict.fromkeys(("upstreams", "changes", "hold", "likely"))
         try:
-            content |= self._judge(request, body, key)
+            content |= await self._judge(request, body, key)
         except Refusal as refusal:
             content |= {"model": request.model or None, "refusal": self._describe_refusal(refusal)}
         balance = describe_balance(self._relay.ledger.account(key.account))
         return Response.json({**content, "balance": balance})
 
-    def _judge(self, request: Request, body: bytes, key: ApiKey) -> dict[str, Any]:
+    async def _judge(self, request: Request, body: bytes, key: ApiKey) -> dict[str, Any]:
         chat = parse_chat_request(body, self._policy)
         card = self._catalog.find(chat.model, self._relay.ledger.sheet)
         request.model = card.id
-        found = estimate(self._relay, key, chat, card)
+        found = await estimate(self._relay, key, chat, card)
         refusal = None if found.refusal is None else self._describe_refusal(found.refusal)
         return {"accepted": refusal is None, "refusal": refusal, "model": card.id, **_describe(found)}
 

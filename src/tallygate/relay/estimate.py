@@ -11,7 +11,6 @@ from tallygate.core.access import check_model
 from tallygate.core.bounding import Outgoing
 from tallygate.core.counting import TOKENIZER
 from tallygate.core.errors import Code, Refusal
-from tallygate.core.ledger.affording import bound_completion
 from tallygate.core.ledger.records import HoldRequest, Sending
 from tallygate.core.pricing import cost_of
 from tallygate.core.usage import Tally
@@ -38,7 +37,7 @@ class Estimate(NamedTuple):
     """What a call would come to.
 
     Attributes:
-        refusal: Why its money would not be set aside, or None.
+        refusal: Why it would not be taken (a limit, or its money), or None.
         upstreams: Where it could be sent, best first; the order among equals is drawn for each call.
         changes: What would be changed of it, as the response header lists it.
         prompt_tokens_max: The bound of the prompt.
@@ -62,7 +61,7 @@ class Estimate(NamedTuple):
     cost: Cost
 
 
-def estimate(relay: Relay, key: ApiKey, chat: ChatRequest, card: ModelCard) -> Estimate:
+async def estimate(relay: Relay, key: ApiKey, chat: ChatRequest, card: ModelCard) -> Estimate:
     """Return what a checked request would come to.
 
     Raises:
@@ -85,9 +84,9 @@ def estimate(relay: Relay, key: ApiKey, chat: ChatRequest, card: ModelCard) -> E
     )
     refusal = None
     try:
-        completion_tokens_max = bound_completion(relay.ledger.account(key.account), request, price, sheet.fee_ppm)
-    except Refusal as short:
-        refusal = short
+        completion_tokens_max = await _bound(relay, key, request)
+    except Refusal as refused:
+        refusal = refused
     else:
         if completion_tokens_max < request.completion_tokens_max:
             outgoing.limit(completion_tokens_max)
@@ -105,6 +104,16 @@ def estimate(relay: Relay, key: ApiKey, chat: ChatRequest, card: ModelCard) -> E
         completion_tokens,
         cost_of(price, sheet.fee_ppm, prompt_tokens, completion_tokens),
     )
+
+
+async def _bound(relay: Relay, key: ApiKey, request: HoldRequest) -> int:
+    """Return the bound under which the call would be held; raises `Refusal` where its limits or its money forbid it."""
+    account = relay.ledger.account(key.account)
+    tokens = request.prompt_tokens_max + request.completion_tokens_max
+    if (refusal := await relay.limiter.foresee(key, account, tokens)) is not None:
+        raise refusal
+    standing = await relay.limiter.standing(key, account)
+    return relay.ledger.bound(request._replace(limits=(standing.key, standing.account)))
 
 
 def _count_prompt(relay: Relay, chat: ChatRequest, card: ModelCard, prompt_tokens_max: int) -> tuple[int, str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tallygate.core.access import ApiKey
+    from tallygate.core.errors import Refusal
     from tallygate.core.ledger.records import Account
     from tallygate.core.limits import Limits, Rates, Taking
 
@@ -89,17 +90,26 @@ class EmbeddedLimiter:
     async def admit(self, key: ApiKey, account: Account, tokens: int) -> EmbeddedPermit:
         """Take a call's share of all limits, or of none."""
         of_key, of_account = self._find(key, account)
-        for allowance in (of_key, of_account):
-            if allowance.is_limited and (refusal := allowance.find_refusal(self._now_s(), tokens)):
-                refusal.rates = _rates(of_key, of_account, self._now_s())
-                raise refusal
+        if (refusal := self._find_refusal(of_key, of_account, tokens)) is not None:
+            raise refusal
         return EmbeddedPermit(of_key, of_account, self._now_s, tokens)
+
+    async def foresee(self, key: ApiKey, account: Account, tokens: int) -> Refusal | None:
+        """Return why a call would not be admitted now, or None; takes nothing."""
+        return self._find_refusal(*self._find(key, account), tokens)
 
     async def standing(self, key: ApiKey, account: Account) -> Standing:
         """Return how a key stands; takes nothing."""
         of_key, of_account = self._find(key, account)
         rates = _rates(of_key, of_account, self._now_s())
         return Standing(of_key.limits, of_account.limits, rates, of_key.under_way)
+
+    def _find_refusal(self, of_key: Allowance, of_account: Allowance, tokens: int) -> Refusal | None:
+        for allowance in (of_key, of_account):
+            if allowance.is_limited and (refusal := allowance.find_refusal(self._now_s(), tokens)):
+                refusal.rates = _rates(of_key, of_account, self._now_s())
+                return refusal
+        return None
 
     def _find(self, key: ApiKey, account: Account) -> tuple[Allowance, Allowance]:
         return self._keys.find(key.id, key.limits), self._accounts.find(account.id, account.limits)

@@ -15,6 +15,7 @@ from tallygate.core.events import out_of_money
 from tallygate.core.idempotency import refuse
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger import refusals
+from tallygate.core.ledger.affording import bound_hold
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.entry import decode_entry, entry_id
 from tallygate.core.ledger.records import (
@@ -171,6 +172,12 @@ class EmbeddedLedger(EmbeddedAccess):
         self._queue.check()
         self._queue.append(self._books.publish(sheet, actor))
         await self._queue.durable()
+
+    def bound(self, request: HoldRequest) -> int:
+        """Return the bound of the answer that a hold would be taken with now; takes nothing."""
+        books = self._books
+        account, price = books.account(request.account), books.sheet.prices[request.model]
+        return bound_hold(account, request, price, books.sheet.fee_ppm, books.spendings, self._now_ns())
 
     async def hold(self, request: HoldRequest) -> Hold:
         """Set the most that an inference can cost aside, record its first sending, and take its claim."""

@@ -17,7 +17,22 @@ from tallygate.core.pricing import affordable_completion_tokens, cost_of
 
 if TYPE_CHECKING:
     from tallygate.core.ledger.records import Account, HoldRequest
+    from tallygate.core.ledger.spending import Spendings
     from tallygate.core.pricing import Price
+
+
+def bound_hold(
+    account: Account, request: HoldRequest, price: Price, fee_ppm: int, spendings: Spendings, now_ns: int
+) -> int:
+    """Return the bound of an answer, in tokens of all choices together, for which money can be set aside now.
+
+    Raises:
+        Refusal: It would exceed a spend limit of its key or its account (`spend_limit_exceeded`), or as below.
+    """
+    if request.limits is not None:
+        most = bound_cost(account, request, price, fee_ppm)
+        spendings.check(account.id, request.key_id, request.limits, most, now_ns)
+    return bound_completion(account, request, price, fee_ppm)
 
 
 def bound_cost(account: Account, request: HoldRequest, price: Price, fee_ppm: int) -> int:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tallygate.core.errors import InvariantBrokenError
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger import refusals
-from tallygate.core.ledger.affording import bound_completion, bound_cost
+from tallygate.core.ledger.affording import bound_hold
 from tallygate.core.ledger.entry import Entry, Flag, Posting
 from tallygate.core.ledger.expiry import find_crash_loss
 from tallygate.core.ledger.parts import ends_all, find_charge
@@ -153,10 +153,7 @@ class Books:
         account = self.account(request.account)
         sheet = self.sheet
         price = sheet.prices[request.model]
-        if request.limits is not None:
-            most = bound_cost(account, request, price, sheet.fee_ppm)
-            self.spendings.check(account.id, request.key_id, request.limits, most, self._now_ns())
-        completion_tokens_max = bound_completion(account, request, price, sheet.fee_ppm)
+        completion_tokens_max = bound_hold(account, request, price, sheet.fee_ppm, self.spendings, self._now_ns())
         cost = cost_of(price, sheet.fee_ppm, request.prompt_tokens_max, completion_tokens_max)
         amount = cost.total
         written = self._write(
