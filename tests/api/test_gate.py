@@ -73,6 +73,7 @@ class House:
             [
                 Route("POST", "/keyed", keyed, ""),
                 Route("GET", "/keyed", keyed, ""),
+                Route("GET", "/telling", self.serve, "", access=Access.TELLS),
                 Route("GET", "/open", self.serve, "", access=Access.OPEN),
                 Route("GET", "/probe", self.serve, "", access=Access.PROBE),
             ]
@@ -294,6 +295,15 @@ def test_failed_keys_shut_nobody_out() -> None:
     assert refusal is not None
     assert refusal.retry_after_s == 70
     assert house.code("GET", "/keyed", BAD, peer=("192.0.2.2", 1)) is Code.INVALID_API_KEY
+
+
+def test_failed_keys_count_where_the_route_tells_them_itself() -> None:
+    """A route that refuses bad keys in its own words is asked, but no more often than any other about bad keys."""
+    house = House(EdgeSettings(failed_keys_per_minute_per_address=2))
+    codes = [house.code("GET", "/telling", key) for key in (BAD, None, BAD, GOOD)]
+
+    assert codes == [None, None, Code.RATE_LIMIT_EXCEEDED, None]
+    assert house.code("GET", "/keyed", BAD) is Code.RATE_LIMIT_EXCEEDED
 
 
 def test_callers_behind_a_trusted_proxy_are_apart() -> None:

@@ -39,7 +39,7 @@ ANSWERS_EVERYBODY = {
     *("/health/live", "/health/ready", "/v1/checkpoints/latest"),
     *("/api/pricing", "/api/v1/public/pricing"),
 }
-HAS_A_KEY = {Access.KEY, Access.OWN}
+HAS_A_KEY = {Access.KEY, Access.TELLS, Access.OWN}
 BILLED = {
     "POST /v1/chat/completions": chat_body(),
     "POST /v1/completions": json.dumps({"model": MODEL, "prompt": "What is a ledger?"}).encode(),

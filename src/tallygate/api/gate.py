@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     Heads = Sequence[tuple[bytes, bytes]]
 
+_KEYED: Final = (Access.KEY, Access.TELLS)
+
 PATH_MAX: Final = 32
 """How many proxies may have passed a call on; what a caller puts in front of that is not looked at."""
 
@@ -134,8 +136,10 @@ class Gate:
 
     def _weigh(self, access: Access, headers: Heads, peer: tuple[str, int] | None) -> Refusal | None:
         refusal = None if access is Access.PROBE else self._take(self._requests, headers, peer, "requests")
-        if refusal is None and access is Access.KEY and not self._callers.knows(_read_token(headers)):
-            refusal = self._take(self._failures, headers, peer, "failed API keys") or self._callers.refuse_unknown()
+        if refusal is None and access in _KEYED and not self._callers.knows(_read_token(headers)):
+            refusal = self._take(self._failures, headers, peer, "failed API keys")
+            if refusal is None and access is Access.KEY:
+                refusal = self._callers.refuse_unknown()
         return refusal
 
     def _take(

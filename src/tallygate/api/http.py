@@ -84,6 +84,8 @@ class Access(Enum):
 
     KEY = auto()
     """Whoever shows a good key: an API key on the public listener, the admin key on the operator's."""
+    TELLS = auto()
+    """The same, but it is the route that refuses whoever shows none, in words of its own."""
     OWN = auto()
     """Whoever shows a key of another kind, which the route knows by itself."""
     OPEN = auto()

@@ -59,7 +59,7 @@ class IdentityApi:
         return (
             Route("GET", "/v1/test-auth", self.key_status, "The caller's key: its status, limits and balance."),
             # Its own refusal of a bad key has a shape of its own.
-            Route("GET", "/api/v1/whoami", self.whoami, "The same in GonkaGate's shape.", access=Access.OWN),
+            Route("GET", "/api/v1/whoami", self.whoami, "The same in GonkaGate's shape.", access=Access.TELLS),
         )
 
     async def key_status(self, request: Request, _: Sink) -> Response:
