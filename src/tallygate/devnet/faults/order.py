@@ -26,7 +26,7 @@ class FaultOrder:
         retry_after_s: What Retry-After says, if anything.
         probability: How likely it acts on a call; which calls it are, follows from the devnet's seed.
         offset_s: How far `clock_skew` puts the node's block time ahead.
-        delay_ms: What `drip` waits between two bytes, and `slow_tls` before its handshake.
+        delay_ms: What `drip` waits before every few bytes, and `slow_tls` before its handshake.
         size_bytes: How long `huge_frame` is.
     """
 

@@ -15,17 +15,18 @@ from tallygate.devnet.server import Exchange, Reply
 
 GARBAGE_FRAME = b'data: {"choices": [{"delta": not json\xff\n\n'
 GZIP_WINDOW = 31  # zlib's number for a gzip header
+DROP_BYTES = 16
 DONE = b"data: [DONE]"
 
 
 class Drip(AnswerFault):
-    """Sends byte by byte, slowly."""
+    """Sends a few bytes at a time, slowly."""
 
     async def send_frame(self, exchange: Exchange, frame: bytes) -> None:
-        """Waits before each byte."""
-        for byte in frame:
+        """Waits before each drop."""
+        for start in range(0, len(frame), DROP_BYTES):
             await asyncio.sleep(self.order.delay_ms / 1000)
-            await exchange.send(bytes([byte]))
+            await exchange.send(frame[start : start + DROP_BYTES])
 
     async def send_body(self, exchange: Exchange, reply: Reply) -> None:
         """Sends the whole answer in this way."""
