@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tallygate.config import ConfigError, GonkaAccess, MetricsSettings, Secret, load, parse
-from tallygate.config.secrets import FILE_BYTES_MAX, UnusableFileError, read_secret_file
+from tallygate.privatefile import FILE_BYTES_MAX, UnusableFileError, read_secret_file
 from tallygate.core.signing import SigningKey
 from tests.test_config import ADMIN_KEY, API_KEY, ENVIRON, GONKA, OPENAI, WALLET, problems_of, settings_of
 

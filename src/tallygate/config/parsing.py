@@ -20,7 +20,7 @@ from tallygate.config.schema import Root
 from tallygate.config.schema.books import Billing, Events, Store
 from tallygate.config.schema.keys import Keys
 from tallygate.config.schema.listeners import Admin, Metrics, Server
-from tallygate.config.secrets import SecretReader, read_secret_file
+from tallygate.config.secrets import SecretReader
 from tallygate.config.settings import (
     AdminSettings,
     BillingSettings,
@@ -38,6 +38,7 @@ from tallygate.config.settings import (
 from tallygate.config.tables import Attempt, Report, Table
 from tallygate.config.upstreams import Surroundings, read_upstreams
 from tallygate.core.openai import Policy
+from tallygate.privatefile import read_secret_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,15 +8,14 @@ Invariants:
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import stat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from tallygate.config.schema.listeners import ADMIN_KEY_VARIABLE
 from tallygate.config.settings import Secret
 from tallygate.core.signing import InvalidSigningKeyError, SigningKey
 from tallygate.network.webhook import decode_secret
+from tallygate.privatefile import UnusableFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,55 +27,11 @@ if TYPE_CHECKING:
     EnvKey: TypeAlias = Key[str | None]
     FileKey: TypeAlias = Key[Path | None]
 
-FILE_BYTES_MAX: Final = 64 * 1024
-"""More than any key has; a file beyond that was named by mistake."""
-
 ADMIN_KEY_LENGTH_MIN: Final = 16
 """Of a key that guards routes of ours: the operator's, and the figures'."""
 
 _VISIBLE: Final = re.compile(r"[!-~]+")
 _LIKE_A_SECRET: Final = re.compile(r"(?:0[xX])?[0-9a-fA-F]{32,}|(?=.*\d)[A-Za-z0-9_+=-]{24,}")
-
-
-class UnusableFileError(Exception):
-    """A file of a secret cannot be used.
-
-    Attributes:
-        complaint: Completes a sentence that begins with the file's name.
-        remedy: What to do; `{path}` stands for the file's name.
-    """
-
-    def __init__(self, complaint: str, remedy: str) -> None:
-        super().__init__(complaint)
-        self.complaint = complaint
-        self.remedy = remedy
-
-
-def read_secret_file(path: Path) -> str:
-    """Return what a file holds that only its owner can read.
-
-    Raises:
-        UnusableFileError: It is missing, no regular file, open to others, too large, or no text.
-    """
-    try:
-        # Without O_NONBLOCK, opening a named pipe would wait for somebody to write.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise UnusableFileError("does not exist", "Make it, or correct its name.") from None
-    except OSError as error:
-        raise UnusableFileError(f"cannot be opened ({error.strerror})", "Let this user read it.") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnusableFileError("is not a regular file", "Name a file that holds the secret.")
-        if status.st_mode & 0o077:
-            raise UnusableFileError("can be read by others", "Run: chmod 600 {path}")
-        content = os.read(descriptor, FILE_BYTES_MAX + 1)
-    finally:
-        os.close(descriptor)
-    if len(content) > FILE_BYTES_MAX or not content.isascii():
-        raise UnusableFileError("does not hold a key", "Put the key into it, as one line of text.")
-    return content.decode("ascii")
 
 
 class SecretReader:
