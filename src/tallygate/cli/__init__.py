@@ -20,6 +20,7 @@ from tallygate.cli.correct import correct
 from tallygate.cli.credit import credit
 from tallygate.cli.demo import demo
 from tallygate.cli.devnet import devnet
+from tallygate.cli.direct import COMMANDS as DIRECT_COMMANDS
 from tallygate.cli.dump import dump, load
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.inferences import inferences
@@ -27,6 +28,7 @@ from tallygate.cli.init import init
 from tallygate.cli.keys import keys
 from tallygate.cli.logs import configure_logs
 from tallygate.cli.margin import margin
+from tallygate.cli.memory import forbid_dumps
 from tallygate.cli.prices import prices
 from tallygate.cli.receipt import receipt
 from tallygate.cli.reconcile import reconcile
@@ -71,12 +73,14 @@ for command in (
     dump,
     load,
     demo,
+    *DIRECT_COMMANDS,
 ):
     program.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    forbid_dumps()
     session = Session()
     configure_logs("warning", pretty=sys.stderr.isatty())
     try:

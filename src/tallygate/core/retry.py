@@ -120,6 +120,11 @@ def retry_after(headers: Mapping[str, str]) -> int | None:
     return 120 if len(value) > 9 else min(max(int(value), 1), 120)
 
 
+def words_of(body: bytes) -> str:
+    """Return what an error body says, on one line and cut: whatever came in it, so not for logs."""
+    return _text_of(_error_of(body), body)
+
+
 def _error_of(body: bytes) -> object:
     """Return the `error` member of an error body, or None if there is none."""
     try:

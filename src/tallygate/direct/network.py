@@ -1,0 +1,132 @@
+"""A look at the network through one node: who takes part, who may take requests, which models there are, at what price.
+
+Nothing that a node says is trusted further than it goes: what has no URL or no address is left out, and its word on
+another node's address is what the network's own clients go by, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tallygate.core.address import is_address
+from tallygate.direct.errors import DirectError, EndpointError
+from tallygate.direct.web import get, parse_base_url
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_PARAMS_PATH = "/chain-api/productscience/inference/inference/params"
+HEALTH_S = 5.0
+
+
+class Host(NamedTuple):
+    """One participant of the current epoch.
+
+    Attributes:
+        url: Its node's URL, without `/v1`.
+        address: Its address.
+        models: What it serves.
+        excluded: Why the network leaves it out; None if it does not.
+        allowed: Whether it may take requests of developers.
+    """
+
+    url: str
+    address: str
+    models: tuple[str, ...]
+    excluded: str | None
+    allowed: bool
+
+
+class NetworkView(NamedTuple):
+    """What one node says of the network.
+
+    Attributes:
+        hosts: The participants of the current epoch.
+        prices: Nanogonka per token, by model, now.
+    """
+
+    hosts: tuple[Host, ...]
+    prices: Mapping[str, int]
+
+    def usable(self) -> Sequence[Host]:
+        """Return those that a request can be sent to.
+
+        Raises:
+            EndpointError: There is none.
+        """
+        hosts = [host for host in self.hosts if host.allowed and host.excluded is None]
+        if not hosts:
+            raise EndpointError("No participant of the network may take requests now: ask again later.")
+        return hosts
+
+
+def look_around(source_url: str) -> NetworkView:
+    """Return what a node says of the network.
+
+    Raises:
+        DirectError: It does not say who takes part.
+    """
+    base = parse_base_url(source_url)
+    epoch = get(f"{base}/v1/epochs/current/participants").require()
+    return NetworkView(_read_hosts(epoch, _ask_allowed(base)), _ask_prices(base))
+
+
+def is_healthy(url: str) -> bool:
+    """Say whether a node answers (`GET /v1/status`)."""
+    try:
+        return get(f"{url}/v1/status", HEALTH_S).status == 200
+    except DirectError:
+        return False
+
+
+def _ask_allowed(base: str) -> frozenset[str] | None:
+    """Return the addresses that may take requests; None if all may, as where the chain names none."""
+    found = get(base + _PARAMS_PATH)
+    if found.status == 404:  # networks before v0.2.9 know no such list
+        return None
+    access = _member(_member(found.require(), "params"), "transfer_agent_access_params")
+    allowed = _texts(_member(access, "allowed_transfer_addresses"))
+    return frozenset(allowed) or None
+
+
+def _ask_prices(base: str) -> Mapping[str, int]:
+    found = get(f"{base}/v1/governance/pricing")
+    if found.status != 200:
+        return {}
+    prices = {}
+    for model in _list(_member(found.content, "models")):
+        name, price = _member(model, "id"), _member(model, "price_per_token")
+        if isinstance(name, str) and isinstance(price, int) and not isinstance(price, bool) and price >= 0:
+            prices[name] = price
+    return prices
+
+
+def _read_hosts(epoch: object, allowed: frozenset[str] | None) -> tuple[Host, ...]:
+    excluded = {
+        str(_member(item, "address")): str(_member(item, "reason") or "excluded")
+        for item in _list(_member(epoch, "excluded_participants"))
+    }
+    hosts = []
+    for item in _list(_member(_member(epoch, "active_participants"), "participants")):
+        address, url = _member(item, "index"), _member(item, "inference_url")
+        if not (isinstance(address, str) and is_address(address) and isinstance(url, str)):
+            continue
+        try:
+            base = parse_base_url(url)
+        except EndpointError:
+            continue
+        models = _texts(_member(item, "models"))
+        hosts.append(Host(base, address, models, excluded.get(address), allowed is None or address in allowed))
+    return tuple(hosts)
+
+
+def _member(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(item for item in _list(value) if isinstance(item, str))
