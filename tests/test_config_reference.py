@@ -98,7 +98,11 @@ def test_the_template_is_valid_once_its_variables_are_set(tmp_path: Path) -> Non
 
 def test_what_the_template_comments_out_is_valid_too() -> None:
     """Every optional line of the template can be put in force."""
-    lines = [line for line in TEMPLATE.splitlines() if not re.match(r"#((api_)?key|webhook_secret)_file", line)]
+    lines = [
+        line
+        for line in TEMPLATE.splitlines()
+        if not re.match(r"#((api_)?key|webhook_secret)_file|#.*keystore_file", line)
+    ]
     text = "\n".join(re.sub(r"^#(?=[a-z\[])", "", line) for line in lines)
 
     settings = settings_with_files(text)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tallygate.config import ConfigError, GonkaAccess, MetricsSettings, Secret, load, parse
-from tallygate.privatefile import FILE_BYTES_MAX, UnusableFileError, read_secret_file
 from tallygate.core.signing import SigningKey
+from tallygate.direct.keystore import encrypt_secret
+from tallygate.privatefile import FILE_BYTES_MAX, UnusableFileError, read_secret_file
 from tests.test_config import ADMIN_KEY, API_KEY, ENVIRON, GONKA, OPENAI, WALLET, problems_of, settings_of
 
 if TYPE_CHECKING:
@@ -74,6 +75,44 @@ def test_a_wallet_comes_from_a_file_or_a_variable(folder: Path) -> None:
     assert isinstance(from_file, GonkaAccess)
     assert isinstance(from_environment, GonkaAccess)
     assert SigningKey.from_hex(WALLET).address == from_file.wallets[0].address == from_environment.wallets[0].address
+
+
+def test_a_wallet_comes_from_a_keystore(folder: Path) -> None:
+    """An encrypted keystore is opened by the passphrase of a variable."""
+    (folder / "wallet").write_text(encrypt_secret(bytes.fromhex(WALLET.removeprefix("0x")), "open sesame"))
+    keystore = 'keystore_file = "wallet", passphrase_env = "PASSPHRASE"'
+    text = (folder / "tallygate.toml").read_text()
+    (folder / "tallygate.toml").write_text(text.replace('key_file = "wallet"', keystore))
+
+    access = load(folder / "tallygate.toml", {"PASSPHRASE": "open sesame"}).upstreams[1].access
+
+    assert isinstance(access, GonkaAccess)
+    assert access.wallets[0].address == SigningKey.from_hex(WALLET).address
+    with pytest.raises(ConfigError, match="does not open"):
+        load(folder / "tallygate.toml", {"PASSPHRASE": "open says me"})
+
+
+@pytest.mark.parametrize(
+    ("wallet", "complaint"),
+    [
+        ('keystore_file = "wallet"', "without its passphrase"),
+        ('passphrase_env = "PASSPHRASE"', "opens nothing"),
+        ('keystore_file = "wallet", key_env = "WALLET", passphrase_env = "PASSPHRASE"', "only one can count"),
+        ('keystore_file = "wallet", passphrase_env = "GONE"', "GONE, which is not set"),
+        ('keystore_file = "wallet", passphrase_env = "PASSPHRASE"', "does not open"),
+    ],
+)
+def test_what_is_wrong_with_a_keystore_is_told(folder: Path, wallet: str, complaint: str) -> None:
+    """A keystore without a passphrase, with another key beside it, or that is none, is a problem that says so."""
+    text = (folder / "tallygate.toml").read_text()
+    (folder / "tallygate.toml").write_text(text.replace('key_file = "wallet"', wallet))
+
+    with pytest.raises(ConfigError) as caught:
+        load(folder / "tallygate.toml", {"PASSPHRASE": "open sesame", "WALLET": WALLET})
+
+    assert complaint in str(caught.value)
+    assert WALLET not in str(caught.value)
+    assert "open sesame" not in str(caught.value)
 
 
 def test_the_variables_of_secrets_are_named() -> None:

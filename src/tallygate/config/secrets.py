@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from tallygate.config.schema.listeners import ADMIN_KEY_VARIABLE
 from tallygate.config.settings import Secret
 from tallygate.core.signing import InvalidSigningKeyError, SigningKey
+from tallygate.direct.errors import WalletError
+from tallygate.direct.keystore import decrypt_secret
 from tallygate.network.webhook import decode_secret
 from tallygate.privatefile import UnusableFileError
 
@@ -95,6 +97,18 @@ class SecretReader:
             pass  # The complaint is made outside, so that it is not chained to anything.
         complaint = f"names {found.source}, which holds no private key."
         raise table.broken(found.key, complaint, "Put 64 hexadecimal digits there, with or without 0x.")
+
+    def read_keystore(self, table: Table, file: FileKey, passphrase: EnvKey) -> SigningKey:
+        """Return the signing key of an encrypted keystore; raises `BrokenError`."""
+        path, name = table[file], table[passphrase]
+        if path is None or name is None:
+            raise table.broken(file, "names a keystore without its passphrase.", f"Write {passphrase.name} beside it.")
+        found = self._find_file(table, file, self._base_dir / path)
+        word = self._find_variable(table, passphrase, name)
+        with contextlib.suppress(WalletError):
+            return SigningKey(decrypt_secret(found.text, word.text, found.source))
+        complaint = f"names {found.source}, which {word.source} does not open: another passphrase, or no keystore."
+        raise table.broken(file, complaint, "Check it: tallygate wallet show --keystore FILE")
 
     def _find(self, table: Table, env: EnvKey, file: FileKey) -> _Found | None:
         """Return what a variable or a file holds, None if neither is named."""

@@ -103,6 +103,7 @@ cost = {unit = "ngonka", input = 1, output = 1, per_attempt = 1000}
 #name = "private-network"
 #kind = "gonka"
 #wallets = [{key_env = "WALLET_KEY"}, {key_file = "secrets/wallet.key"}]
+#wallets = [{keystore_file = "secrets/wallet.age", passphrase_env = "WALLET_PASSPHRASE"}]   # or encrypted
 #scheme = "hash"              # "raw" for nodes up to 0.2.5
 #nodes = [{url = "http://node1.example:8000", address = "gonka186gp7g350a5zp9mvag3xr8jfmhahejwlk9fmdx"}]
 

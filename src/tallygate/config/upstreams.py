@@ -210,8 +210,21 @@ def _read_gonka_access(table: Table, around: Surroundings) -> GonkaAccess:
 def _read_wallets(table: Table, secrets: SecretReader) -> tuple[SigningKey, ...]:
     count = len(table[GonkaUpstream.wallets])
     wallets = [table.item(Wallet, GonkaUpstream.wallets, index) for index in range(count)]
-    attempts = [Attempt(secrets.read_wallet, wallet, Wallet.key_env, Wallet.key_file) for wallet in wallets]
+    attempts = [Attempt(_read_wallet, wallet, secrets) for wallet in wallets]
     return tuple(attempt.take() for attempt in attempts)
+
+
+def _read_wallet(wallet: Table, secrets: SecretReader) -> SigningKey:
+    if not wallet.has(Wallet.keystore_file):
+        if wallet.has(Wallet.passphrase_env):
+            remedy = f"Write {Wallet.keystore_file.name} beside it."
+            raise wallet.broken(Wallet.passphrase_env, "opens nothing.", remedy)
+        return secrets.read_wallet(wallet, Wallet.key_env, Wallet.key_file)
+    for other in (Wallet.key_env, Wallet.key_file):
+        if wallet.has(other):
+            complaint = f"stands beside {Wallet.keystore_file.name}, and only one can count."
+            raise wallet.broken(other, complaint, "Remove one of the two.")
+    return secrets.read_keystore(wallet, Wallet.keystore_file, Wallet.passphrase_env)
 
 
 def _read_nodes(table: Table) -> tuple[NodeSettings, ...]:

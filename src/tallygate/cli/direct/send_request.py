@@ -80,12 +80,15 @@ def send_request(
 
 
 def _require_object(body: bytes, file: Path) -> None:
-    try:
-        is_object = isinstance(msgspec.json.decode(body), dict)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        is_object = False
-    if not is_object:
+    if not _is_object(body):
         raise Failure(Exit.FAILED, f"{file} is not a JSON object, as a chat request is; nothing was sent.")
+
+
+def _is_object(text: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def _print(answer: http.client.HTTPResponse) -> None:
@@ -94,14 +97,14 @@ def _print(answer: http.client.HTTPResponse) -> None:
     Raises:
         UnreachableError: It is not whole.
     """
-    tail = b""
+    is_stream = (answer.getheader("content-type") or "").startswith("text/event-stream")
+    seen = b""
     out = sys.stdout.buffer
     while part := answer.read1(_PART_BYTES):
-        tail = (tail + part)[-TAIL_BYTES:]
+        seen = (seen + part)[-TAIL_BYTES:] if is_stream else seen + part
         out.write(part)
         out.flush()
-    if not tail.endswith(b"\n"):
+    if not seen.endswith(b"\n"):
         out.write(b"\n")
-    is_stream = (answer.getheader("content-type") or "").startswith("text/event-stream")
-    if answer.length or (is_stream and not ends_well(tail)):
+    if answer.length or not (ends_well(seen) if is_stream else _is_object(seen)):
         raise UnreachableError("The node broke the answer off: it is not whole. What has come is billed.")

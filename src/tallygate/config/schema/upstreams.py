@@ -148,11 +148,13 @@ OpenAIUpstream.elsewhere = dict.fromkeys(GonkaUpstream.declared().keys() - Upstr
 
 
 class Wallet(Section):
-    """Where a wallet's private key is, as 64 hexadecimal digits, with or without `0x`. Exactly one of the two."""
+    """Where a wallet's private key is: 64 hexadecimal digits (`0x` or not), or encrypted. Exactly one of three."""
 
     title = "wallets = [{ … }]"
     key_env = optional(places.EnvName(), "", "The environment variable that holds it.")
     key_file = optional(places.FileName(), "", "The file that holds it.")
+    keystore_file = optional(places.FileName(), "", "The encrypted file that `tallygate wallet` has made of it.")
+    passphrase_env = optional(places.EnvName(), "", "The environment variable with the keystore's passphrase.")
 
 
 class Node(Section):
