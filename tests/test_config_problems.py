@@ -173,8 +173,11 @@ def test_a_bad_value_of_an_upstream_is_told(line: str, path: str, says: str) -> 
         ('wallets = [{key_env = "WALLET"}, {key_env = "GONE"}]', "wallets[1].key_env", "GONE, which is not set"),
         ('wallets = [{key_env = "WALLET", key_file = "key"}]', "wallets[0].key_file", "beside key_env"),
         ('wallets = [{key_env = "API_KEY"}]', "wallets[0].key_env", "no private key"),
-        ('scheme = "auto"', "scheme", "later"),
-        ('scheme = "sha"', "scheme", '"hash" or "raw"'),
+        ('scheme = "sha"', "scheme", '"hash" or "raw" or "auto"'),
+        ('routes = {"a b" = {}}', 'routes."a b"', "stands for an id"),
+        ("routes = {a = {}, A = {}}", "routes.A", "is there twice"),
+        ("routes = {a = {priority = -1}}", "routes.a.priority", "must be a whole number"),
+        ("routes = {a = 1}", "routes.a", "must be a table"),
         ("nodes = []", "nodes", "is empty"),
         (f'nodes = [{{url = "http://n", adress = "{NODE}", address = "{NODE}"}}]', "nodes[0].adress", "address?"),
         (f'nodes = [{{address = "{NODE}"}}]', "nodes[0].url", "is missing"),
@@ -205,6 +208,31 @@ def test_a_bad_value_of_a_gonka_upstream_is_told(line: str, path: str, says: str
 
     assert f"upstreams[0].{path}" == problem.path
     assert problem.line == rest.count("\n") + 1
+    assert says in f"{problem.message} {problem.remedy}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "path", "says"),
+    [
+        ("", "", "one of the two only"),
+        ("discovery = 5", ".discovery", "must be a table"),
+        ("discovery = {}", ".discovery.sources", "is missing"),
+        ("discovery = {sources = []}", ".discovery.sources", "is empty"),
+        ('discovery = {sources = ["http://a", "ftp://b"]}', ".discovery.sources[1]", "base URL"),
+        ('discovery = {sources = ["http://a"], refresh_s = 0}', ".discovery.refresh_s", "must be seconds"),
+        (
+            f'nodes = [{{url = "http://n", address = "{NODE}"}}]\ndiscovery = {{sources = ["http://a"]}}',
+            "",
+            "one of the two",
+        ),
+    ],
+)
+def test_nodes_are_configured_or_discovered(lines: str, path: str, says: str) -> None:
+    """A signed upstream has nodes, or sources to find them, and not both; a wrong source is named."""
+    rest = "".join(row for row in GONKA.splitlines(keepends=True) if not row.startswith("nodes "))
+    problem = the_problem(f"{rest}{lines}\n")
+
+    assert problem.path == f"upstreams[0]{path}"
     assert says in f"{problem.message} {problem.remedy}"
 
 

@@ -107,7 +107,12 @@ def test_what_the_template_comments_out_is_valid_too() -> None:
 
     settings = settings_with_files(text)
 
-    assert [upstream.name for upstream in settings.upstreams] == ["openbroker", "another-broker", "private-network"]
+    assert [upstream.name for upstream in settings.upstreams] == [
+        "openbroker",
+        "another-broker",
+        "private-network",
+        "discovered",
+    ]
     gonka = settings.upstreams[2].access
     assert isinstance(gonka, GonkaAccess)
     assert len(gonka.wallets) == 2

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import gc
 import random
 import signal
-import ssl
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -34,24 +32,19 @@ from tallygate.api.proofs import ProofApi
 from tallygate.api.public import PublicApi
 from tallygate.api.server import HttpServer
 from tallygate.api.usage import UsageAnswers, UsageApi
-from tallygate.config import BearerAccess
 from tallygate.core import ids
 from tallygate.core.catalog import Catalog
 from tallygate.core.errors import StoreUnavailableError
 from tallygate.core.idempotency import Digests
 from tallygate.core.ledger.reconciliation import Attempts
 from tallygate.core.pricing import reconciled
-from tallygate.core.signing import RequestTimestamps
 from tallygate.core.tags import Tags
 from tallygate.entropy import EntropyPool
 from tallygate.front import build_public_edge, build_public_server
 from tallygate.metrics import Metrics, Watched
-from tallygate.network.bearer import BearerUpstream
-from tallygate.network.client import HttpClient, Timeouts
-from tallygate.network.gonka import GonkaUpstream
-from tallygate.network.pool import UpstreamPool
 from tallygate.network.webhook import deliver_events
 from tallygate.opening import open_books, open_proofs
+from tallygate.reaching import build_upstreams, open_for_questions, watch_networks
 from tallygate.relay import Relay
 from tallygate.relay.guard import KeyGuard
 from tallygate.relay.inquiry import reconcile
@@ -65,17 +58,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
     from tallygate.api.http import Route
-    from tallygate.config import Settings, UpstreamSettings
+    from tallygate.config import Settings
     from tallygate.core.ledger.reconciliation import Attempt, Reconciliation
-    from tallygate.ports import Upstream
+    from tallygate.network.pool import UpstreamPool
     from tallygate.storage.embedded import EmbeddedLedger
     from tallygate.storage.proofs.embedded import EmbeddedProofs
 
 SWEEP_S: Final = 60.0
 """How often holds without an owner are looked for. There should be none: it is a net under defects of ours."""
-
-QUESTION_TIMEOUTS: Final = Timeouts(connect_s=5.0, first_byte_s=15.0, idle_s=15.0, total_s=30.0)
-"""How long an upstream may take to say what an attempt cost: a look-up, and there are many to make."""
 
 CUT_S: Final = 5.0
 """How long a call that was cut may take to be settled and told; a commit takes milliseconds."""
@@ -137,19 +127,11 @@ async def reconcile_books(settings: Settings, is_wanted: Callable[[Attempt], boo
     Raises:
         NotAStoreError: The file is no store of ours, or cannot be read.
     """
-    timestamps, now_s = RequestTimestamps(time.time_ns), time.monotonic
-    upstreams = {
-        upstream.name: _build_upstream(dataclasses.replace(upstream, timeouts=QUESTION_TIMEOUTS), timestamps, now_s)
-        for upstream in settings.upstreams
-    }
     found = Attempts()
     sendings = read_sendings(settings.store.path)
     wanted = (attempt for entry in sendings for attempt in found.take(entry) if is_wanted(attempt))
-    try:
+    async with open_for_questions(settings.upstreams) as upstreams:
         return await reconcile(wanted, upstreams), found.under_way
-    finally:
-        for upstream in upstreams.values():
-            await upstream.close()
 
 
 def build_catalog(settings: Settings, upstreams: UpstreamPool | None) -> Catalog:
@@ -192,10 +174,7 @@ def build(
     """Put a gateway together on open books; without proofs of them, it has no routes for any."""
     machine, metrics = machine or Machine(), metrics or Metrics()
     entropy = machine.entropy
-    timestamps = RequestTimestamps(machine.now_ns)
-    upstreams = UpstreamPool(
-        [_build_upstream(upstream, timestamps, machine.monotonic_s) for upstream in settings.upstreams], machine.draw
-    )
+    upstreams = build_upstreams(settings, machine.now_ns, machine.monotonic_s, machine.draw)
     problems, tags = Problems(settings.billing.insufficient_balance_status), Tags(pepper)
     limiter = EmbeddedLimiter(machine.monotonic_s, settings.limits.of_keys, settings.limits.of_accounts)
     relay = Relay(
@@ -301,6 +280,7 @@ async def serve(
         stack.push_async_callback(public.close)
         await sweep(settings, gateway)
         await publish_prices(settings, ledger)
+        await stack.enter_async_context(watch_networks(settings.upstreams, gateway.upstreams.upstreams))
         admin_port = await admin.start(settings.admin.host, settings.admin.port)
         port = await public.start(server.host, server.port)
         proofs.mind()
@@ -392,12 +372,3 @@ async def _drain(gateway: Gateway, public: HttpServer, drain_s: float) -> None:
         if not await relay.wait_until_quiet(CUT_S):
             public.abort()  # whoever does not even read the end of an answer
             await relay.wait_until_quiet(CUT_S)
-
-
-def _build_upstream(settings: UpstreamSettings, timestamps: RequestTimestamps, now_s: Callable[[], float]) -> Upstream:
-    tls = None if settings.ca_file is None else ssl.create_default_context(cafile=str(settings.ca_file))
-    client = HttpClient(timeouts=settings.timeouts, tls=tls)
-    access = settings.access
-    if isinstance(access, BearerAccess):
-        return BearerUpstream(settings=settings, access=access, client=client, now_s=now_s)
-    return GonkaUpstream(settings=settings, access=access, client=client, timestamps=timestamps, now_s=now_s)

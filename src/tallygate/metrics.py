@@ -23,6 +23,7 @@ import tallygate
 from tallygate.core.ledger import entry as e
 from tallygate.core.money import PICOUSD_PER_USD
 from tallygate.core.proofs.checkpoint import decode_checkpoint
+from tallygate.core.standing import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.entry import Entry
     from tallygate.core.ledger.records import Written
     from tallygate.meter import CallEnd
-    from tallygate.ports import Ledger, Proofs, Target, Upstreams
+    from tallygate.ports import Ledger, Proofs, Upstreams
 
 _OVERHEAD_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
 """A commit takes from a fraction of a millisecond to some tens of them, by the disk."""
@@ -40,7 +41,6 @@ _ANSWER_S: Final = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600,
 """From a small model's first byte to the longest call that an upstream is given as shipped."""
 _ENTRIES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
-_STATES: Final = ("ok", "out", "out for good")
 _ESTIMATED: Final = int(e.Flag.ESTIMATED)  # an `int` is compared ten times as fast as a flag
 _PAYABLE: Final = e.payable_account("")[: -len("/payable")]
 
@@ -242,16 +242,30 @@ def _look_up(watched: Watched, unbalanced: int) -> Iterator[Metric]:
     if watched.proofs is not None and (signed := watched.proofs.latest) is not None:
         age_s = (watched.now_ns() - decode_checkpoint(signed.body).time_ns) / 10**9
         yield _gauge("checkpoint_age_seconds", "Since the books were last signed.", value=age_s)
+    yield from _look_at_places(watched.upstreams)
+
+
+def _look_at_places(upstreams: Upstreams) -> Iterator[Metric]:
     states = _gauge("node_state", "1 for the state that a place is in.", "upstream", "node", "state")
-    for upstream in watched.upstreams.upstreams:
+    in_flight = _gauge("node_calls_in_flight", "Calls under way at a place.", "upstream", "node")
+    ttft = _gauge("node_ttft_seconds", "Moving average of the time to a stream's first byte.", "upstream", "node")
+    odd = CounterMetricFamily(
+        "tallygate_node_implausible_usage", "Answers whose usage cannot be true.", labels=("upstream", "node")
+    )
+    drift = _gauge(
+        "node_usage_drift_tokens", "Completion tokens that a place has reported, minus our count.", "upstream", "node"
+    )
+    for upstream in upstreams.upstreams:
         for place in upstream.places:
-            for state in _STATES:
-                states.add_metric((upstream.name, place.node or "", state), int(state == _state_of(place)))
-    yield states
-
-
-def _state_of(place: Target) -> str:
-    return "out for good" if place.is_out_for_good else "out" if place.is_out else "ok"
+            labels, standing = (upstream.name, place.node or ""), place.standing
+            for state in State:
+                states.add_metric((*labels, state.value), int(state is standing.state))
+            in_flight.add_metric(labels, standing.in_flight)
+            odd.add_metric(labels, standing.odd)
+            drift.add_metric(labels, standing.reported_tokens - standing.counted_tokens)
+            if standing.ttft_s is not None:
+                ttft.add_metric(labels, standing.ttft_s)
+    yield from (states, in_flight, ttft, odd, drift)
 
 
 def _dollars(tallies: Mapping[Labels, int]) -> dict[Labels, float]:

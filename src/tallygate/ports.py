@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from tallygate.core.proofs.anchoring import AnchorReport
     from tallygate.core.proofs.checkpoint import SignedCheckpoint
     from tallygate.core.proofs.receipt import BalanceProof, Receipt
+    from tallygate.core.retry import Failure
+    from tallygate.core.standing import End, Standing
     from tallygate.core.usage import Usage
 
 
@@ -249,6 +251,9 @@ class Answer(Protocol):
     def abandon(self) -> None:
         """Let the connection go at once."""
 
+    def conclude(self, end: End, tokens: tuple[int, int] | None = None, *, is_odd: bool = False) -> None:
+        """Tell its place how the answer ended; see `core.standing`."""
+
 
 class Target(Protocol):
     """One place that an inference can be sent to: a node of a Gonka upstream, or a whole Bearer upstream."""
@@ -260,6 +265,10 @@ class Target(Protocol):
     @property
     def node(self) -> str | None:
         """The node's address on the chain, where there is one."""
+
+    @property
+    def url(self) -> str:
+        """Where it is asked, before the route."""
 
     @property
     def signed(self) -> bool:
@@ -290,11 +299,22 @@ class Target(Protocol):
         """Whether it will not come back by itself."""
 
     @property
-    def report(self) -> Callable[..., None]:
-        """Take this place out of the choice: `report(out_for_s=…)`, None marks it well."""
+    def standing(self) -> Standing:
+        """How this place has done lately."""
+
+    def report(self, failure: Failure) -> Failure:
+        """Take note of a sending that failed here; return it with what this place knows of it besides."""
+
+    def take_retry(self) -> bool:
+        """Return whether a call that failed here may be sent again; whoever is told so has used one retry up."""
 
     async def send(
-        self, body: bytes, *, fresh: bool = False, on_sent: Callable[[str | None], None] | None = None
+        self,
+        body: bytes,
+        *,
+        fresh: bool = False,
+        streams: bool = False,
+        on_sent: Callable[[str | None], None] | None = None,
     ) -> Answer:
         """Send one attempt; raises `core.retry.SendingError`, as does reading its answer.
 
@@ -323,12 +343,19 @@ class Upstream(Protocol):
         """Its share among upstreams of the same priority."""
 
     @property
+    def routes(self) -> Mapping[str, tuple[int, int]]:
+        """Priority and weight for our model ids, in lower case, that have others."""
+
+    @property
     def rate(self) -> UpstreamRate:
         """What it bills."""
 
     @property
     def places(self) -> Sequence[Target]:
         """Its places, whoever's turn it is."""
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what is known of the network behind it, for the operator; plain values."""
 
     def targets(self) -> Sequence[Target]:
         """Return its places in the order in which to try them now."""

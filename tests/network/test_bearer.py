@@ -108,13 +108,11 @@ async def test_two_tries() -> None:
         assert list(up.targets()) == [up, up]
         pool = UpstreamPool([up, upstream(http, Origin("http", "other", 80))], lambda _: 0)
         assert [theirs for _, theirs in pool.targets("any/Model")] == ["any/Model"] * 4
-        up.report(out_for_s=5)
+        up.report(retry.LOST)
         assert (up.is_out, up.is_out_for_good) == (True, False)
         assert len(pool.targets("m")) == 2
-        up.report(out_for_s=retry.INFINITY_S)
+        up.report(retry.LOST._replace(out_for_s=retry.INFINITY_S))
         assert up.is_out_for_good
-        up.report(out_for_s=None)
-        assert len(pool.targets("m")) == 4
 
 
 async def test_settings() -> None:

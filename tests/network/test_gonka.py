@@ -13,7 +13,7 @@ from ecdsa.util import sigdecode_string  # type: ignore[import-untyped]
 
 from tallygate.config import GonkaAccess, NodeSettings, UpstreamSettings
 from tallygate.core.pricing import UpstreamRate
-from tallygate.core.retry import INFINITY_S, SendingError
+from tallygate.core.retry import INFINITY_S, LOST, SendingError
 from tallygate.core.signing import RequestTimestamps, Scheme, SigningKey
 from tallygate.network.gonka import GonkaUpstream
 from tallygate.network.origin import Origin
@@ -172,11 +172,9 @@ async def test_nodes_take_turns() -> None:
         a, b, c = "gonka1n0", "gonka1n1", "gonka1n2"
         assert orders == [[a, b, c], [b, c, a], [c, a, b], [a, b, c]]
         second = next(target for target in up.targets() if target.node == b)
-        second.report(out_for_s=INFINITY_S)
+        second.report(LOST._replace(out_for_s=INFINITY_S))
         states = {target.node: (target.is_out, target.is_out_for_good) for target in up.targets()}
         assert states == {a: (False, False), b: (True, True), c: (False, False)}
-        second.report(out_for_s=None)
-        assert not second.is_out
 
 
 async def test_settings() -> None:

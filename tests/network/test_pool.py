@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallygate.core.pricing import UpstreamRate
-from tallygate.core.retry import INFINITY_S
-from tallygate.network.pool import Health, UpstreamPool
+from tallygate.core.retry import INFINITY_S, LOST
+from tallygate.core.standing import Standing
+from tallygate.network.pool import UpstreamPool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,21 +33,21 @@ class Clock:
 
 
 class Place:
-    """A place of a fake upstream, with its health."""
+    """A place of a fake upstream."""
 
     def __init__(self, name: str, now_s: Clock) -> None:
         self.name = name
-        self.health = Health(now_s)
+        self.standing = Standing(now_s)
 
     @property
     def is_out(self) -> bool:
-        """As its health says."""
-        return self.health.is_out
+        """As it stands."""
+        return self.standing.is_out
 
     @property
     def is_out_for_good(self) -> bool:
-        """As its health says."""
-        return self.health.is_out_for_good
+        """As it stands."""
+        return self.standing.is_out_for_good
 
 
 class FakeUpstream:
@@ -63,6 +64,7 @@ class FakeUpstream:
         clock: Clock | None = None,
     ) -> None:
         self.name, self.models, self.priority, self.weight = name, models, priority, weight
+        self.routes: dict[str, tuple[int, int]] = {}
         self.rate = UpstreamRate(len(name), 2, 3)
         self.places = [Place(f"{name}{index}", clock or Clock()) for index in range(places)]
         self.closed = 0
@@ -160,37 +162,14 @@ async def test_close() -> None:
     assert [up.closed for up in ups] == [1, 1]
 
 
-def test_health() -> None:
-    """A place is out until its time has passed, the longest of several counts, and working again ends it."""
-    clock = Clock()
-    health = Health(clock)
-    assert not health.is_out
-    for out_for_s, then_s, is_out in [(0, 0, False), (9, 4, True), (1, 4, True), (0, 1, False), (300, 299, True)]:
-        health.report(out_for_s=out_for_s)
-        clock.now_s += then_s
-        assert health.is_out is is_out
-    health.report(out_for_s=None)
-    assert not health.is_out
-
-
-def test_out_for_good() -> None:
-    """A place that is out for good stays so whatever is reported of its failures and however long one waits."""
-    clock = Clock()
-    health = Health(clock)
-    health.report(out_for_s=INFINITY_S)
-    health.report(out_for_s=5)
-    clock.now_s += 10.0**12
-    assert (health.is_out, health.is_out_for_good) == (True, True)
-
-
 def test_out_is_left_out() -> None:
     """Places that are out are left out as long as one is well, and come back when their time has passed."""
     clock = Clock()
     near, far = FakeUpstream("near", places=2, clock=clock), FakeUpstream("far", priority=1, clock=clock)
     found = pool(near, far)
-    near.places[0].health.report(out_for_s=5)
+    near.places[0].standing.report(LOST._replace(out_for_s=5))
     assert order(found) == ["near1", "far0"]
-    near.places[1].health.report(out_for_s=9)
+    near.places[1].standing.report(LOST._replace(out_for_s=9))
     assert order(found) == ["far0"]
     clock.now_s += 5
     assert order(found) == ["near0", "far0"]
@@ -204,7 +183,7 @@ def test_a_model_works_while_one_of_its_places_does() -> None:
     found = pool(named, other)
     seen = [found.works("m")]
     for place in named.places:
-        place.health.report(out_for_s=5)
+        place.standing.report(LOST._replace(out_for_s=5))
         seen.append(found.works("m"))
     clock.now_s += 5
 
@@ -216,8 +195,8 @@ def test_all_out() -> None:
     clock = Clock()
     up = FakeUpstream("u", places=3, clock=clock)
     for place, out_for_s in zip(up.places, (5.0, INFINITY_S, 300.0), strict=True):
-        place.health.report(out_for_s=out_for_s)
+        place.standing.report(LOST._replace(out_for_s=out_for_s))
     assert order(pool(up)) == ["u0", "u2"]
     for place in up.places:
-        place.health.report(out_for_s=INFINITY_S)
+        place.standing.report(LOST._replace(out_for_s=INFINITY_S))
     assert order(pool(up)) == []

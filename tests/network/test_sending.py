@@ -8,6 +8,7 @@ import pytest
 
 from tallygate.core import retry
 from tallygate.core.retry import Failure, SendingError
+from tallygate.core.standing import Standing
 from tallygate.network import connection_errors as errors
 from tallygate.network.client import HttpClient, Timeouts
 from tallygate.network.origin import Origin
@@ -56,7 +57,8 @@ def test_every_error_is_judged() -> None:
 
 async def post(http: HttpClient, server: Server, *, fresh: bool = False, reference: str | None = None) -> SentAnswer:
     """Send something."""
-    return await send(http, server.origin(), b"/x", b"A: b\r\n", b"body", fresh=fresh, reference=reference)
+    place = Standing(lambda: 0.0)
+    return await send(http, server.origin(), b"/x", b"A: b\r\n", b"body", place, fresh=fresh, reference=reference)
 
 
 async def failure_of(http: HttpClient, server: Server) -> Failure:
@@ -82,7 +84,7 @@ async def test_refused() -> None:
         port = server.port
     async with client() as http:
         with pytest.raises(SendingError) as caught:
-            await send(http, Origin("http", "127.0.0.1", port), b"/", b"", b"", fresh=False)
+            await send(http, Origin("http", "127.0.0.1", port), b"/", b"", b"", Standing(lambda: 0.0), fresh=False)
         assert caught.value.failure is retry.UNREACHED
 
 

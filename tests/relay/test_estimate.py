@@ -11,6 +11,7 @@ from tallygate.core.access import KeyTerms
 from tallygate.core.ledger import entry as e
 from tallygate.core.limits import Limits
 from tallygate.core.money import format_usd
+from tallygate.core.retry import LOST
 from tests.relay.world import MODEL, chat_body, cost, open_world, until
 from tests.test_tokenizerfile import write_tokenizer
 
@@ -221,7 +222,7 @@ async def test_a_model_that_cannot_be_reached_is_told() -> None:
     """While no place for a model can be used, an estimate is the call's own 503."""
     async with open_world() as world:
         for place, _ in world.gateway.upstreams.targets(MODEL):
-            place.report(out_for_s=float("inf"))
+            place.report(LOST._replace(out_for_s=float("inf")))
         found, refused = await estimate(world), await world.chat()
 
     assert found["refusal"] == {"status": 503, "error": refused.json()["error"]}

@@ -9,6 +9,7 @@ import pytest
 
 from tallygate.core.keys import mint_api_key
 from tallygate.core.ledger import entry as e
+from tallygate.core.retry import LOST
 from tests.relay.caller import Answer
 from tests.relay.world import MODEL, World, chat_body, open_world, until
 
@@ -243,7 +244,7 @@ async def test_a_model_without_any_upstream_left_is_a_503() -> None:
     """When every node is out for good, a call is refused before anything is held, and told when to come again."""
     async with open_world() as world:
         for target, _ in world.gateway.upstreams.targets(MODEL):
-            target.report(out_for_s=float("inf"))
+            target.report(LOST._replace(out_for_s=float("inf")))
         answer = await world.chat()
 
         assert_refused(world, answer, 503, "network_unavailable")

@@ -30,6 +30,7 @@ from tallygate.config.settings import (
     KeySettings,
     MetricsSettings,
     Problem,
+    RetrySettings,
     ServerSettings,
     Settings,
     StoreSettings,
@@ -167,6 +168,7 @@ def _read_server(root: Table) -> ServerSettings:
         default_temperature=table[Server.default_temperature],
         log_level=table[Server.log_level],
         parameters=Policy(table[Server.unknown_parameters], table[Server.repair]),
+        retries=RetrySettings(table[Server.retry_percent], table[Server.retries_per_s]),
         edge=EdgeSettings(
             requests_per_minute_per_address=table[Server.requests_per_minute_per_address],
             failed_keys_per_minute_per_address=table[Server.failed_keys_per_minute_per_address],

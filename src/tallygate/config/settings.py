@@ -9,7 +9,7 @@ Invariant: neither `repr` nor `str` of anything here shows a secret.
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NoReturn, final
 
 from tallygate.core.limits import UNLIMITED
@@ -108,6 +108,14 @@ class EdgeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RetrySettings:
+    """How many retries there may be: so many for 100 calls, and so many each second besides."""
+
+    percent: int = 20
+    per_s: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """The public listener. `default_temperature` is None where none is sent."""
 
@@ -124,6 +132,7 @@ class ServerSettings:
     log_level: Literal["debug", "info", "warning", "error"]
     parameters: Policy = STRICT
     edge: EdgeSettings = EdgeSettings()
+    retries: RetrySettings = RetrySettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +219,24 @@ class NodeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscoverySettings:
+    """How nodes are discovered: whom to ask, as origins and paths without `/v1`, and how often."""
+
+    sources: tuple[tuple[Origin, bytes], ...]
+    refresh_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class GonkaAccess:
-    """Access by signature, with the operator's wallets."""
+    """Access by signature, with the operator's wallets. `scheme` is None where each node shows what it takes.
+
+    Nodes are either configured or discovered.
+    """
 
     wallets: tuple[SigningKey, ...]
-    scheme: Scheme
+    scheme: Scheme | None
     nodes: tuple[NodeSettings, ...]
+    discovery: DiscoverySettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +250,10 @@ class BearerAccess:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSettings:
-    """One way to reach the network. `models` maps our ids to its own; None takes every id as it is."""
+    """One way to reach the network. `models` maps our ids to its own; None takes every id as it is.
+
+    `routes` has the priority and the weight of those of our ids, in lower case, that have others than the rest.
+    """
 
     name: str
     models: Mapping[str, str] | None
@@ -242,6 +266,7 @@ class UpstreamSettings:
     ca_file: Path | None
     access: GonkaAccess | BearerAccess
     flattens: bool = False
+    routes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

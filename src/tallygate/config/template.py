@@ -14,6 +14,8 @@ TEMPLATE: Final = """\
 [server]
 listen = "127.0.0.1:8080"     # where callers connect; port 0 takes any free one
 #keep_alive_s = 15            # a streamed call that waits longer gets comments
+#retry_percent = 20           # how many retries 100 calls pay for, and how many a second there are besides
+#retries_per_s = 10
 #calls_max = 5000              # how many calls may be under way at a time
 #drain_s = 30                 # how long calls may go on when the gateway is told to stop
 #left_drain_s = 30            # how long an answer is read on whose caller has left, if it is billed to its end anyway
@@ -83,6 +85,7 @@ api_key_env = "OPENBROKER_API_KEY"
 #models = {"MiniMaxAI/MiniMax-M2.7" = "MiniMaxAI/MiniMax-M2.7"}   # "*": all, as named
 #priority = 0
 #weight = 1                   # its share among upstreams of the same priority
+#routes = {"MiniMaxAI/MiniMax-M2.7" = {priority = 0, weight = 1}}   # other ranks for some models
 #bills_to_end = false         # whether it bills to the end when the caller has left
 #flatten_content = false      # whether text parts are sent to it as one string
 #max_tokens_floor = 1         # never ask it for fewer tokens
@@ -104,8 +107,14 @@ cost = {unit = "ngonka", input = 1, output = 1, per_attempt = 1000}
 #kind = "gonka"
 #wallets = [{key_env = "WALLET_KEY"}, {key_file = "secrets/wallet.key"}]
 #wallets = [{keystore_file = "secrets/wallet.age", passphrase_env = "WALLET_PASSPHRASE"}]   # or encrypted
-#scheme = "hash"              # "raw" for nodes up to 0.2.5
+#scheme = "hash"              # "raw" for nodes up to 0.2.5, "auto" to find out
 #nodes = [{url = "http://node1.example:8000", address = "gonka186gp7g350a5zp9mvag3xr8jfmhahejwlk9fmdx"}]
+# Or have them discovered:
+#[[upstreams]]
+#name = "discovered"
+#kind = "gonka"
+#wallets = [{key_env = "WALLET_KEY"}]
+#discovery = {sources = ["http://node1.example:8000"], refresh_s = 300}
 
 # The models that callers may ask for. Prices are in dollars; write them as texts, so that they are exact.
 [models."MiniMaxAI/MiniMax-M2.7"]

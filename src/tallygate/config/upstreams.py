@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tallygate.config import places
 from tallygate.config.kinds import WrongValueError
 from tallygate.config.schema.models import MODEL_ID
 from tallygate.config.schema.upstreams import (
@@ -12,17 +13,19 @@ from tallygate.config.schema.upstreams import (
     NGONKA_PER_TOKEN_MAX,
     THEIR_MODEL_ID,
     Cost,
+    Discovery,
     GonkaUpstream,
     NgonkaCost,
     NoCost,
     Node,
     OpenAIUpstream,
+    Route,
     Timeouts,
     Upstream,
     UsdCost,
     Wallet,
 )
-from tallygate.config.settings import BearerAccess, GonkaAccess, NodeSettings, UpstreamSettings
+from tallygate.config.settings import BearerAccess, DiscoverySettings, GonkaAccess, NodeSettings, UpstreamSettings
 from tallygate.config.tables import Attempt, BrokenError, Table, take_made
 from tallygate.core.pricing import UpstreamRate
 from tallygate.core.signing import Scheme
@@ -33,9 +36,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tallygate.config.keys import Key
+    from tallygate.config.lines import KeyPath
     from tallygate.config.secrets import SecretReader
     from tallygate.config.tables import Report
     from tallygate.core.signing import SigningKey
+    from tallygate.network.origin import Origin
 
 NGONKA_PER_GNK: Final = 10**9
 TOKENS_PER_MILLION: Final = 10**6
@@ -79,6 +84,7 @@ def _read_upstream(table: Table, index: int, seen: dict[str, int], around: Surro
     # Everything is tried before anything is given up, so that no problem hides another one.
     name = Attempt(_read_name, table, index, seen)
     models = Attempt(_read_model_names, table, around.report)
+    routes = Attempt(_read_routes, table, around.report)
     rate = Attempt(_read_rate, table)
     timeouts = Attempt(_read_timeouts, table)
     ca_file = Attempt(around.find_file, table, Upstream.ca_file)
@@ -96,6 +102,7 @@ def _read_upstream(table: Table, index: int, seen: dict[str, int], around: Surro
         ca_file=ca_file.take(),
         access=access.take(),
         flattens=table[Upstream.kind] == "gonka" if flattens is None else flattens,
+        routes=routes.take(),
     )
 
 
@@ -124,6 +131,25 @@ def _read_model_names(table: Table, report: Report) -> Mapping[str, str] | None:
             report.add(path, "is there twice: ids are matched without regard to case.", "Remove one of the two.")
         seen.add(str(ours).lower())
     return MappingProxyType(dict(names))
+
+
+def _read_routes(table: Table, report: Report) -> Mapping[str, tuple[int, int]]:
+    routes = {}
+    for ours in table[Upstream.routes] or {}:
+        path = table.at(Upstream.routes, ours)
+        try:
+            MODEL_ID.read(ours)
+        except WrongValueError as error:
+            report.add(path, f"stands for an id that {error.complaint}", error.remedy)
+        if str(ours).lower() in routes:
+            report.add(path, "is there twice: ids are matched without regard to case.", "Remove one of the two.")
+        route = table.item(Route, Upstream.routes, ours)
+        priority, weight = route[Route.priority], route[Route.weight]
+        routes[str(ours).lower()] = (
+            table[Upstream.priority] if priority is None else priority,
+            table[Upstream.weight] if weight is None else weight,
+        )
+    return MappingProxyType(routes)
 
 
 def _read_timeouts(table: Table) -> CallTimeouts:
@@ -204,7 +230,33 @@ def _read_bearer_access(table: Table, around: Surroundings) -> BearerAccess:
 def _read_gonka_access(table: Table, around: Surroundings) -> GonkaAccess:
     wallets = Attempt(_read_wallets, table, around.secrets)
     nodes = Attempt(_read_nodes, table)
-    return GonkaAccess(wallets.take(), Scheme(table[GonkaUpstream.scheme]), nodes.take())
+    discovery = Attempt(_read_discovery, table, around.report)
+    if table.has(GonkaUpstream.nodes) == table.has(GonkaUpstream.discovery):
+        complaint = "needs nodes or discovery, and one of the two only."
+        raise table.broken(None, complaint, "Write the nodes, or where to ask for them.")
+    scheme = table[GonkaUpstream.scheme]
+    return GonkaAccess(wallets.take(), None if scheme == "auto" else Scheme(scheme), nodes.take(), discovery.take())
+
+
+def _read_discovery(table: Table, report: Report) -> DiscoverySettings | None:
+    if not table.has(GonkaUpstream.discovery):
+        return None
+    discovery = table.item(Discovery, GonkaUpstream.discovery)
+    urls: Sequence[Any] = discovery[Discovery.sources]
+    attempts = [
+        Attempt(_read_source, raw, discovery.at(Discovery.sources, index), report) for index, raw in enumerate(urls)
+    ]
+    return DiscoverySettings(tuple(attempt.take() for attempt in attempts), discovery[Discovery.refresh_s])
+
+
+def _read_source(raw: object, path: KeyPath, report: Report) -> tuple[Origin, bytes]:
+    try:
+        url = places.Url().read(raw)
+    except WrongValueError as error:
+        report.add(path, error.complaint, error.remedy)
+    else:
+        return url.origin, url.path.removesuffix(b"/v1")
+    raise BrokenError
 
 
 def _read_wallets(table: Table, secrets: SecretReader) -> tuple[SigningKey, ...]:
@@ -229,7 +281,7 @@ def _read_wallet(wallet: Table, secrets: SecretReader) -> SigningKey:
 
 def _read_nodes(table: Table) -> tuple[NodeSettings, ...]:
     seen: dict[object, int] = {}
-    count = len(table[GonkaUpstream.nodes])
+    count = len(table[GonkaUpstream.nodes] or ())
     nodes = [table.item(Node, GonkaUpstream.nodes, index) for index in range(count)]
     attempts = [Attempt(_read_node, node, index, seen) for index, node in enumerate(nodes)]
     return tuple(attempt.take() for attempt in attempts)

@@ -94,6 +94,11 @@ class Outgoing:
         self._asked = request.max_tokens or card.output_tokens_default
         self._tails: dict[tuple[int, bool], bytes] = {}
 
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is to come as a stream."""
+        return self._request.stream
+
     def tokens_max(self, floor: int) -> int:
         """Return the bound of one choice at an upstream with this floor."""
         return min(max(self._asked, floor), self._card.output_tokens_max)

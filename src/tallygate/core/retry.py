@@ -43,6 +43,7 @@ class Failure(NamedTuple):
         alarm: Whether the operator has to do something.
         message: What the upstream said of the caller's request, for the caller (only with `upstream_rejected`).
         retry_after_s: When the upstream asked to be tried again.
+        moved_to: Where it says that it has moved to; nobody follows it, but the operator may.
     """
 
     retry: Retry
@@ -53,6 +54,7 @@ class Failure(NamedTuple):
     alarm: bool = False
     message: str | None = None
     retry_after_s: int | None = None
+    moved_to: str | None = None
 
     @property
     def kind(self) -> str:
@@ -77,14 +79,25 @@ _NETWORK_WORDS: Final = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 
-_AVOID_S: Final = 5.0
+_MOVED_TO: Final = re.compile(
+    r"https?://[A-Za-z0-9.-]{1,100}(:[0-9]{1,5})?(?=[/?#]|$)(/[A-Za-z0-9._/-]{0,64}(?=[?#]|$))?"
+)
+"""An origin, and a path that is short and plain, without a query: nobody's prompt."""
+
+NOT_AVAILABLE: Final = "not available"
+"""What a node says that serves nobody now (503)."""
+
+CLOCK: Final = "clock"
+"""A node does not take the timestamp of a signature."""
+
+AVOID_S: Final = 5.0
 """How long a place that could not be reached, or was full, is left out while others can be tried."""
 
-UNREACHED: Final = Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=_AVOID_S, detail="could not be reached")
+UNREACHED: Final = Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=AVOID_S, detail="could not be reached")
 BUSY: Final = Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, detail="all our connections to it are busy")
 LOST_ON_REUSE: Final = Failure(Retry.FRESH, Code.UPSTREAM_ERROR, charged=True, detail="reset on a reused connection")
-LOST: Final = Failure(Retry.RISKY, Code.UPSTREAM_ERROR, charged=True, out_for_s=_AVOID_S, detail="connection lost")
-SILENT: Final = Failure(Retry.RISKY, Code.UPSTREAM_TIMEOUT, charged=True, out_for_s=_AVOID_S, detail="no first byte")
+LOST: Final = Failure(Retry.RISKY, Code.UPSTREAM_ERROR, charged=True, out_for_s=AVOID_S, detail="connection lost")
+SILENT: Final = Failure(Retry.RISKY, Code.UPSTREAM_TIMEOUT, charged=True, out_for_s=AVOID_S, detail="no first byte")
 GARBLED: Final = Failure(Retry.NEVER, Code.UPSTREAM_ERROR, charged=True, detail="answer is not HTTP")
 UNUSABLE: Final = Failure(Retry.NEVER, Code.UPSTREAM_ERROR, charged=True, detail="answer is truncated or not a chat")
 
@@ -104,7 +117,7 @@ def judge_status(status: int, headers: Mapping[str, str], body: bytes, *, signed
     if status == 429 and _is_out_of_quota(error, said):
         status = 402  # what OpenAI's contract says with 429 is no limit that passes
     if 300 <= status < 400:
-        return _misconfigured(f"{detail}: moved; redirects are never followed")
+        return _judge_redirect(detail, headers, body)
     if status in _JUDGES:
         return _JUDGES[status](said, headers, signed)
     if 400 <= status < 500:
@@ -146,12 +159,30 @@ def _is_out_of_quota(error: object, said: str) -> bool:
 
 
 def _misconfigured(detail: str) -> Failure:
-    return Failure(Retry.UPSTREAM, Code.UPSTREAM_MISCONFIGURED, out_for_s=_AVOID_S, detail=detail, alarm=True)
+    return Failure(Retry.UPSTREAM, Code.UPSTREAM_MISCONFIGURED, out_for_s=AVOID_S, detail=detail, alarm=True)
+
+
+def _judge_redirect(detail: str, headers: Mapping[str, str], body: bytes) -> Failure:
+    """Return the row for a redirect; where to is told to the operator as far as it can be no caller's text."""
+    told = headers.get("location") or _new_url_of(body)
+    found = _MOVED_TO.match(told)
+    where = None if found is None else found[0]
+    shown = "" if where is None else f" to {where}"
+    return _misconfigured(f"{detail}: moved{shown}; redirects are never followed")._replace(moved_to=where)
+
+
+def _new_url_of(body: bytes) -> str:
+    """Return where the network's gateway program says that it has moved to."""
+    try:
+        url = msgspec.json.decode(body)["new_url"]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
+        return ""
+    return url if isinstance(url, str) else ""
 
 
 def _broken(detail: str, *, signed: bool) -> Failure:
     # A Bearer upstream races nodes by itself, so its next answer comes from another node: it stays in the choice.
-    out_for_s = _AVOID_S if signed else 0.0
+    out_for_s = AVOID_S if signed else 0.0
     return Failure(Retry.RISKY, Code.UPSTREAM_ERROR, charged=True, out_for_s=out_for_s, detail=detail)
 
 
@@ -168,7 +199,7 @@ def _rejected(said: str, *, charged: bool = False) -> Failure:
 def _judge_400(said: str, _: Mapping[str, str], signed: bool) -> Failure:
     lowered = said.lower()
     if signed and ("signature is" in lowered or "timestamp is" in lowered):
-        return Failure(Retry.NODE, Code.UPSTREAM_ERROR, out_for_s=_AVOID_S, detail="clock: " + _known(said))
+        return Failure(Retry.NODE, Code.UPSTREAM_ERROR, out_for_s=AVOID_S, detail=f"{CLOCK}: {_known(said)}")
     if signed and "authkey has already been used" in lowered:
         return Failure(Retry.NODE, Code.UPSTREAM_ERROR, detail="signature was seen before")
     # A node records the inference before the engine refuses it, and charges about one token.
@@ -207,7 +238,7 @@ def _judge_410(said: str, headers: Mapping[str, str], signed: bool) -> Failure:
 
 def _judge_429(_: str, headers: Mapping[str, str], __: bool) -> Failure:
     wait_s = retry_after(headers)
-    out_for_s = float(wait_s or _AVOID_S)
+    out_for_s = float(wait_s or AVOID_S)
     return Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=out_for_s, detail="full", retry_after_s=wait_s)
 
 
@@ -219,9 +250,7 @@ def _judge_500(said: str, _: Mapping[str, str], signed: bool) -> Failure:
 
 def _judge_503(_: str, headers: Mapping[str, str], __: bool) -> Failure:
     wait_s = retry_after(headers)
-    return Failure(
-        Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=_AVOID_S, detail="not available", retry_after_s=wait_s
-    )
+    return Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=AVOID_S, detail=NOT_AVAILABLE, retry_after_s=wait_s)
 
 
 _JUDGES: Final = {
@@ -243,5 +272,5 @@ def refusal_of(failure: Failure, inference: str | None = None) -> Refusal:
     """Return what the caller is told of a failure that was not mended by another try."""
     wait_s = failure.retry_after_s
     if failure.code is Code.NETWORK_UNAVAILABLE and wait_s is None:
-        wait_s = int(_AVOID_S)
+        wait_s = int(AVOID_S)
     return Refusal(failure.code, retry_after_s=wait_s, inference=inference, quote=failure.message or None)

@@ -62,6 +62,10 @@ class Scheme(StrEnum):
     """Body ‖ timestamp ‖ transfer address: nodes up to 0.2.5."""
 
 
+OTHER_SCHEME: Final = {Scheme.HASH: Scheme.RAW, Scheme.RAW: Scheme.HASH}
+"""What a node may want that refuses one of the two."""
+
+
 @final
 class SigningKey:
     """A wallet's secp256k1 private key, which signs and shows nothing but its address.

@@ -134,6 +134,13 @@ class Tally:
             basis = f"node, {untold.basis}" if self.tokens else untold.basis
         return Usage(min(max(prompt, 1), self.prompt_tokens_max), completion, flags | Flag.ESTIMATED, basis)
 
+    def compared(self) -> tuple[int, int] | None:
+        """Return the answer's tokens as reported, and by our own quick count; None where none were reported."""
+        reported = None if self.report is None else self.report.get("completion_tokens")
+        if not _is_count(reported):
+            return None
+        return reported, self.tokens - (-self.untold_bytes * 1000 // self.counter.millibytes_per_token)
+
     def _count_prompt(self) -> int:
         texts = None
         if self.prompt_texts is not None and self.counter.tokenizes(self.prompt_bytes):

@@ -9,29 +9,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tallygate.network.bills import ask_fee, ask_gateway
-from tallygate.network.pool import Health
+from tallygate.network.place import Place
 from tallygate.network.sending import SentAnswer, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tallygate.config import BearerAccess, UpstreamSettings
     from tallygate.core.ledger.reconciliation import Bill, Unreported
+    from tallygate.core.retrybudget import RetryBudget
     from tallygate.network.client import HttpClient
 
 
-class BearerUpstream:
+class BearerUpstream(Place):
     """One Bearer upstream, which is also its only place to send to."""
 
     signed = False
     node = None
 
     def __init__(
-        self, *, settings: UpstreamSettings, access: BearerAccess, client: HttpClient, now_s: Callable[[], float]
+        self,
+        *,
+        settings: UpstreamSettings,
+        access: BearerAccess,
+        client: HttpClient,
+        now_s: Callable[[], float],
+        budget: RetryBudget | None = None,
     ) -> None:
+        super().__init__(now_s, budget, races=True)
         self.name = self.upstream = settings.name
         self.models, self.rate = settings.models, settings.rate
-        self.priority, self.weight = settings.priority, settings.weight
+        self.priority, self.weight, self.routes = settings.priority, settings.weight, settings.routes
         self.tokens_floor, self.bills_to_end = settings.tokens_floor, settings.bills_to_end
         self.flattens = settings.flattens
         self._client = client
@@ -42,27 +50,30 @@ class BearerUpstream:
         self._authorization = b"" if key is None else f"Authorization: Bearer {key.reveal()}\r\n".encode()
         self._headers = b"Content-Type: application/json\r\n" + self._authorization
         self._fee_ngonka: int | None = None
-        self._health = Health(now_s)
-        self.report = self._health.report
 
     def __repr__(self) -> str:
         return f"<BearerUpstream {self.name} at {self._origin}>"
 
-    @property
-    def is_out(self) -> bool:
-        """Whether it is left out now."""
-        return self._health.is_out
-
-    @property
-    def is_out_for_good(self) -> bool:
-        """Whether it will not come back by itself."""
-        return self._health.is_out_for_good
-
     async def send(
-        self, body: bytes, *, fresh: bool = False, on_sent: Callable[[str | None], None] | None = None
+        self,
+        body: bytes,
+        *,
+        fresh: bool = False,
+        streams: bool = False,
+        on_sent: Callable[[str | None], None] | None = None,
     ) -> SentAnswer:
         """Send the body with our key; raises `SendingError`."""
-        return await send(self._client, self._origin, self._path, self._headers, body, fresh=fresh, on_sent=on_sent)
+        return await send(
+            self._client,
+            self._origin,
+            self._path,
+            self._headers,
+            body,
+            self.standing,
+            fresh=fresh,
+            streams=streams,
+            on_sent=on_sent,
+        )
 
     async def ask_bill(self, reference: str, node: str | None) -> Bill | Unreported:
         """Ask for the account of a request; the fee of an attempt is what it says, else what is configured."""
@@ -73,6 +84,15 @@ class BearerUpstream:
         return await ask_gateway(
             self._client, self._origin, self._base_path, self._authorization, reference, self._fee_ngonka
         )
+
+    @property
+    def url(self) -> str:
+        """Where it is asked."""
+        return f"{self._origin}{self._base_path.decode()}"
+
+    def describe(self) -> Mapping[str, object]:
+        """Return nothing: what is behind it is its own business."""
+        return {}
 
     @property
     def places(self) -> Sequence[BearerUpstream]:

@@ -8,81 +8,122 @@ every sending has a fresh timestamp, larger than any before. The headers that on
 from __future__ import annotations
 
 from itertools import count
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
+from tallygate.core.chainview import ChainView
+from tallygate.core.choosing import order_places
 from tallygate.core.ledger.reconciliation import Unreported
-from tallygate.core.signing import sign_request
+from tallygate.core.retry import CLOCK, NOT_AVAILABLE
+from tallygate.core.signing import OTHER_SCHEME, Scheme, sign_request
 from tallygate.network.bills import ask_node
-from tallygate.network.pool import Health
-from tallygate.network.sending import SentAnswer, send
+from tallygate.network.place import Place
+from tallygate.network.sending import KnownAnswer, SentAnswer, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from tallygate.config import GonkaAccess, NodeSettings, UpstreamSettings
+    from tallygate.config import GonkaAccess, UpstreamSettings
     from tallygate.core.ledger.reconciliation import Bill
+    from tallygate.core.retry import Failure
+    from tallygate.core.retrybudget import RetryBudget
     from tallygate.core.signing import RequestTimestamps, SigningKey
     from tallygate.network.client import HttpClient
+    from tallygate.network.discovery import FoundNode
+    from tallygate.network.origin import Origin
 
 
 MISSES_MAX: Final = 3
 """After so many questions in a row without a usable answer, a node is not asked for records any more."""
 
+WINDOW_TOLD_S_MAX: Final = 120
+"""A caller is never told to wait longer than this, however long a quiet window lasts."""
 
-class GonkaNode:
+REFUSAL_BYTES_MAX: Final = 64 * 1024
+"""How much of a refusal is read to see whether it is about the signature's scheme."""
+
+WRONG_SIGNATURE: Final = b"invalid signature"
+
+_log = structlog.get_logger()
+
+
+class GonkaNode(Place):
     """One node as a place to send to; the wallets take turns."""
 
     signed = True
 
-    def __init__(self, upstream: GonkaUpstream, node: NodeSettings, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        upstream: GonkaUpstream,
+        origin: Origin,
+        base_path: bytes,
+        address: str,
+        now_s: Callable[[], float],
+        budget: RetryBudget | None,
+    ) -> None:
+        super().__init__(now_s, budget)
         self.upstream = upstream.name
-        self.node: str | None = node.address
+        self.node: str | None = address
         self.rate = upstream.rate
         self.tokens_floor = upstream.tokens_floor
         self.bills_to_end = upstream.bills_to_end
         self.flattens = upstream.flattens
+        self.origin = origin
+        self.base_path = base_path
         self._upstream = upstream
-        self._address = node.address
-        self._origin = node.origin
-        self._base_path = node.base_path
+        self._address = address
         self._misses = 0
         self._shows_records = True
-        self._path = node.base_path + b"/v1/chat/completions"
-        self._health = Health(now_s)
-        self.report = self._health.report
+        self._scheme = upstream.scheme or Scheme.HASH
+        self._path = base_path + b"/v1/chat/completions"
 
     @property
-    def is_out(self) -> bool:
-        """Whether it is left out now."""
-        return self._health.is_out
+    def url(self) -> str:
+        """Where it is asked."""
+        return f"{self.origin}{self.base_path.decode()}"
 
     @property
-    def is_out_for_good(self) -> bool:
-        """Whether it will not come back by itself."""
-        return self._health.is_out_for_good
+    def scheme(self) -> str:
+        """What is signed for it, as far as is known."""
+        return self._scheme.value
 
     async def send(
-        self, body: bytes, *, fresh: bool = False, on_sent: Callable[[str | None], None] | None = None
+        self,
+        body: bytes,
+        *,
+        fresh: bool = False,
+        streams: bool = False,
+        on_sent: Callable[[str | None], None] | None = None,
     ) -> SentAnswer:
-        """Sign the body and send it; raises `SendingError`."""
-        upstream = self._upstream
-        key = upstream.next_wallet()
-        timestamp_ns = upstream.timestamps.next()
-        signature = sign_request(key, upstream.scheme, body, timestamp_ns, self._address)
-        headers = (
-            f"Content-Type: application/json\r\nAuthorization: {signature}\r\n"
-            f"X-Requester-Address: {key.address}\r\nX-Timestamp: {timestamp_ns}\r\n"
-        )
-        return await send(
-            upstream.client,
-            self._origin,
-            self._path,
-            headers.encode(),
-            body,
-            fresh=fresh,
-            on_sent=on_sent,
-            reference=signature,
-        )
+        """Sign the body and send it; raises `SendingError`.
+
+        Where the scheme is not fixed, a refusal of the signature is answered once with the other scheme. A node that
+        refuses a signature has taken nothing, so this is one attempt; whichever scheme was not refused is remembered.
+        """
+        answer = await self._send(self._scheme, body, fresh=fresh, streams=streams, on_sent=on_sent)
+        if answer.status != 401 or self._upstream.scheme is not None:
+            return answer
+        said = await answer.read_all(REFUSAL_BYTES_MAX)
+        if WRONG_SIGNATURE not in said.lower():
+            return KnownAnswer(answer, said)
+        other = OTHER_SCHEME[self._scheme]
+        answer = await self._send(other, body, fresh=fresh, streams=streams, on_sent=on_sent)
+        if answer.status != 401:
+            self._scheme = other
+            _log.info("node takes another signature scheme", node=self.node, scheme=other.value)
+        return answer
+
+    def report(self, failure: Failure) -> Failure:
+        """Take note of a failed sending; in a quiet window, a node that serves nobody has done nothing wrong."""
+        kind = failure.kind
+        if kind == CLOCK:
+            self._upstream.look_soon()
+        elif kind == NOT_AVAILABLE and (quiet_s := self._upstream.quiet_for_s):
+            wait_s = min(int(quiet_s) + 1, WINDOW_TOLD_S_MAX)
+            return failure._replace(out_for_s=0.0, retry_after_s=wait_s, detail=f"{kind}: quiet window")
+        return super().report(failure)
 
     async def ask_bill(self, reference: str) -> Bill | Unreported:
         """Ask for the chain's record of an inference, unless this node has shown that it is no use to."""
@@ -90,14 +131,52 @@ class GonkaNode:
             return Unreported.NO_ANSWER
         if not self._shows_records:
             return Unreported.NOT_OFFERED
-        answer = await ask_node(self._upstream.client, self._origin, self._base_path, reference)
+        answer = await ask_node(self._upstream.client, self.origin, self.base_path, reference)
         self._misses = self._misses + 1 if answer is Unreported.NO_ANSWER else 0
         self._shows_records = answer is not Unreported.NOT_OFFERED
         return answer
 
+    async def _send(
+        self,
+        scheme: Scheme,
+        body: bytes,
+        *,
+        fresh: bool,
+        streams: bool,
+        on_sent: Callable[[str | None], None] | None,
+    ) -> SentAnswer:
+        upstream = self._upstream
+        key = upstream.next_wallet()
+        timestamp_ns = upstream.timestamps.next() + upstream.chain.offset_ns
+        signature = sign_request(key, scheme, body, timestamp_ns, self._address)
+        headers = (
+            f"Content-Type: application/json\r\nAuthorization: {signature}\r\n"
+            f"X-Requester-Address: {key.address}\r\nX-Timestamp: {timestamp_ns}\r\n"
+        )
+        return await send(
+            upstream.client,
+            self.origin,
+            self._path,
+            headers.encode(),
+            body,
+            self.standing,
+            fresh=fresh,
+            streams=streams,
+            on_sent=on_sent,
+            reference=signature,
+        )
+
 
 class GonkaUpstream:
-    """The nodes of one configured upstream, and the wallets that pay them."""
+    """The nodes of one upstream, configured or discovered, and the wallets that pay them.
+
+    Attributes:
+        scheme: What is signed; None where each node shows it.
+        chain: What is known of the chain that the nodes belong to.
+        discovery: How nodes are discovered; None where they are configured.
+        look_soon: Has whoever watches the chain look at it now.
+        trouble: Why the network tells nothing of use, None while it does.
+    """
 
     def __init__(
         self,
@@ -107,32 +186,67 @@ class GonkaUpstream:
         client: HttpClient,
         timestamps: RequestTimestamps,
         now_s: Callable[[], float],
+        draw: Callable[[int], int] = lambda _: 0,
+        budget: RetryBudget | None = None,
     ) -> None:
         self.name, self.models, self.rate = settings.name, settings.models, settings.rate
-        self.priority, self.weight = settings.priority, settings.weight
+        self.priority, self.weight, self.routes = settings.priority, settings.weight, settings.routes
         self.tokens_floor, self.bills_to_end = settings.tokens_floor, settings.bills_to_end
         self.flattens = settings.flattens
         self.scheme = access.scheme
         self.client = client
         self.timestamps = timestamps
+        self.chain = ChainView()
+        self.discovery = access.discovery
+        self.look_soon: Callable[[], None] = lambda: None
+        self.trouble: str | None = None
         self._wallets = access.wallets
         self._turn = count()
         self._wallet_turn = count()
-        self._nodes = [GonkaNode(self, node, now_s) for node in access.nodes]
+        self._now_s = now_s
+        self._draw = draw
+        self._budget = budget
+        self._nodes = [self._make(node.origin, node.base_path, node.address) for node in access.nodes]
 
     def next_wallet(self) -> SigningKey:
         """Return the wallet whose turn it is."""
         return self._wallets[next(self._wallet_turn) % len(self._wallets)]
 
     @property
+    def quiet_for_s(self) -> float:
+        """For how long the network is still in a quiet window; 0 when it is in none."""
+        return self.chain.quiet_for_s(self._now_s())
+
+    @property
     def places(self) -> Sequence[GonkaNode]:
-        """The nodes, in the order of the configuration."""
+        """The nodes, in the order of the configuration, or of the network's list."""
         return self._nodes
 
     def targets(self) -> Sequence[GonkaNode]:
-        """Return the nodes, beginning with the one whose turn it is."""
-        start = next(self._turn) % len(self._nodes)
-        return self._nodes[start:] + self._nodes[:start]
+        """Return the nodes, best first."""
+        return order_places(self._nodes, next(self._turn), self._draw)
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what is known of the network: whether it is quiet, how its time is to ours, how nodes are found."""
+        chain = self.chain
+        return {
+            "scheme": "auto" if self.scheme is None else self.scheme.value,
+            "quiet_for_s": ceil(self.quiet_for_s),
+            "clock_lead_ms": None if chain.lead_ns is None else chain.lead_ns // 10**6,
+            "clock_corrected_ms": chain.offset_ns // 10**6,
+            "clock_is_too_far": chain.is_too_far,
+            "nodes_are_discovered": self.discovery is not None,
+            "trouble": self.trouble,
+        }
+
+    def take_over(self, found: Sequence[FoundNode]) -> None:
+        """From now on, send to these nodes; one that is known already stands as it stood."""
+        known = {(node.origin, node.base_path, node.node): node for node in self._nodes}
+        nodes = [known.get((node.origin, node.base_path, node.address)) or self._make(*node) for node in found]
+        if [id(node) for node in nodes] != [id(node) for node in self._nodes]:
+            gone = len(known.keys() - set(found))
+            _log.info("nodes discovered", upstream=self.name, nodes=len(nodes), gone=gone)
+            self._nodes = nodes
 
     async def ask_bill(self, reference: str, node: str | None) -> Bill | Unreported:
         """Ask for the chain's record: the node that took the attempt first, then the others, which have it as well."""
@@ -148,3 +262,6 @@ class GonkaUpstream:
     async def close(self) -> None:
         """Close all connections."""
         await self.client.close()
+
+    def _make(self, origin: Origin, base_path: bytes, address: str) -> GonkaNode:
+        return GonkaNode(self, origin, base_path, address, self._now_s, self._budget)

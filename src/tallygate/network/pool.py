@@ -1,8 +1,9 @@
 """Which place an inference is sent to, and which are left out for now.
 
-Upstreams are tried in the order of their priority; among equals, the first is drawn by weight, and the nodes of one
-upstream take turns. A place that has just failed is left out for as long as the retry table says. If that leaves
-none, those that may still come back are tried anyway: a wrong guess about health must not refuse a paying caller.
+Upstreams are tried in the order of their priority for the model; among equals, the first is drawn by weight, and of the
+nodes of one upstream the less loaded of two is chosen (`core/choosing.py`). A place that has just failed is left out
+(`core/standing.py`). If that leaves none, those that may still come back are tried anyway: a wrong guess about health
+must not refuse a paying caller.
 """
 
 from __future__ import annotations
@@ -10,43 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tallygate.core.pricing import UpstreamRate
-from tallygate.core.retry import INFINITY_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tallygate.core.retrybudget import RetryBudget
     from tallygate.ports import Target, Upstream
-
-
-class Health:
-    """For how long a place is left out of the choice.
-
-    Args:
-        now_s: A monotonic clock in seconds.
-    """
-
-    __slots__ = ("_now_s", "_out_until_s")
-
-    def __init__(self, now_s: Callable[[], float]) -> None:
-        self._now_s = now_s
-        self._out_until_s = 0.0
-
-    @property
-    def is_out(self) -> bool:
-        """Whether it is left out now."""
-        return self._out_until_s > 0 and self._now_s() < self._out_until_s
-
-    @property
-    def is_out_for_good(self) -> bool:
-        """Whether it will not come back by itself."""
-        return self._out_until_s == INFINITY_S
-
-    def report(self, *, out_for_s: float | None) -> None:
-        """Leave it out for so long; None says that it works."""
-        if out_for_s is None:
-            self._out_until_s = 0.0
-        elif out_for_s > 0:
-            self._out_until_s = max(self._out_until_s, self._now_s() + out_for_s)
 
 
 class UpstreamPool:
@@ -55,9 +25,12 @@ class UpstreamPool:
     Args:
         upstreams: In the order of the configuration.
         draw: Returns a random integer from 0 up to, not including, its argument.
+        budget: Pays for the retries of all calls, and is paid in for each choice; without, nobody counts them.
     """
 
-    def __init__(self, upstreams: Sequence[Upstream], draw: Callable[[int], int]) -> None:
+    def __init__(
+        self, upstreams: Sequence[Upstream], draw: Callable[[int], int], budget: RetryBudget | None = None
+    ) -> None:
         self._upstreams = sorted(upstreams, key=lambda upstream: upstream.priority)
         self._by_name = {upstream.name: upstream for upstream in upstreams}
         self._named = [
@@ -65,6 +38,7 @@ class UpstreamPool:
             for upstream in self._upstreams
         ]
         self._draw = draw
+        self._budget = budget
 
     @property
     def upstreams(self) -> Sequence[Upstream]:
@@ -85,9 +59,11 @@ class UpstreamPool:
 
     def targets(self, model: str) -> Sequence[tuple[Target, str]]:
         """Return the places to try for a model, best first, each with the model's name there."""
+        if self._budget is not None:
+            self._budget.note_call()
         able = self._takers(model)
         if len(able) > 1:
-            able = self._shuffle(able)
+            able = self._shuffle(able, model.lower())
         return _usable([(target, theirs) for upstream, theirs in able for target in upstream.targets()])
 
     def rate(self, upstream: str) -> UpstreamRate:
@@ -101,7 +77,7 @@ class UpstreamPool:
             await upstream.close()
 
     def _takers(self, model: str) -> list[tuple[Upstream, str]]:
-        """Return the upstreams that take a model, best first, each with the model's name there."""
+        """Return the upstreams that take a model, each with the model's name there."""
         lowered = model.lower()
         takers = []
         for upstream, names in zip(self._upstreams, self._named, strict=True):
@@ -110,17 +86,22 @@ class UpstreamPool:
                 takers.append((upstream, theirs))
         return takers
 
-    def _shuffle(self, able: Sequence[tuple[Upstream, str]]) -> list[tuple[Upstream, str]]:
-        """Order upstreams by priority, and those of one priority at random by weight."""
-        rest, ordered = list(able), []
+    def _shuffle(self, able: Sequence[tuple[Upstream, str]], lowered: str) -> list[tuple[Upstream, str]]:
+        """Order upstreams by their priority for a model, and those of one priority at random by weight."""
+        rest = [
+            (*upstream.routes.get(lowered, (upstream.priority, upstream.weight)), upstream, theirs)
+            for upstream, theirs in able
+        ]
+        ordered = []
         while rest:
-            equals = [place for place in rest if place[0].priority == rest[0][0].priority]
-            ticket = self._draw(sum(place[0].weight for place in equals))
+            best = min(priority for priority, *_ in rest)
+            equals = [place for place in rest if place[0] == best]
+            ticket = self._draw(sum(weight for _, weight, *_ in equals)) if len(rest) > 1 else 0
             for place in equals:
-                ticket -= place[0].weight
+                ticket -= place[1]
                 if ticket < 0:
                     break
-            ordered.append(place)
+            ordered.append((place[2], place[3]))
             rest.remove(place)
         return ordered
 

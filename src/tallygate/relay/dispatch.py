@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from tallygate.core.inference import State
+from tallygate.core.ledger.entry import Flag
 from tallygate.core.ledger.records import Sending, SendingEnd
 from tallygate.core.retry import LOST, Failure, Retry, SendingError, judge_status
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tallygate.core.bounding import Outgoing
     from tallygate.core.inference import Inference, Part
     from tallygate.core.ledger.records import Hold
+    from tallygate.core.standing import End
     from tallygate.core.usage import Tally
     from tallygate.meter import Meter
     from tallygate.ports import Answer, Ledger, Target
@@ -31,6 +33,9 @@ TRIES_MAX: Final = 8
 
 ERROR_BYTES_MAX: Final = 64 * 1024
 """How much of an error answer is read."""
+
+_ODD: Final = int(Flag.USAGE_IMPLAUSIBLE | Flag.USAGE_MISSING)
+"""A place was asked for its usage, and has told none, or one that cannot be true."""
 
 _log = structlog.get_logger()
 
@@ -83,7 +88,6 @@ class Dispatch:
         self._ledger = ledger
         self._meter = meter
         self._risk_used = False
-        self._was_out = False
         self._none_well = self.target.is_out  # those that are left out for now come only where there are no others
 
     async def send(self, hold: Hold) -> Failure | None:
@@ -94,7 +98,7 @@ class Dispatch:
         """
         fresh = False
         while (failure := await self._try(fresh=fresh)) is not None:
-            self.target.report(out_for_s=failure.out_for_s)
+            failure = self.target.report(failure)
             self.warn(failure)
             following = self._next_place(failure)
             if following is None:
@@ -107,9 +111,12 @@ class Dispatch:
             self.target = self._place[0]
             self.sending = Sending(self.sending.part, self.sending.try_ + 1, self.target.upstream, self.target.node)
             self._ledger.begin_attempt(hold, self.sending)
-        if self._was_out:
-            self.target.report(out_for_s=None)
         return None
+
+    def conclude(self, end: End, flags: int = 0) -> None:
+        """Tell the place how its answer ended, and whether the usage that it reported can be true."""
+        if self.answer is not None:
+            self.answer.conclude(end, self._tally.compared(), is_odd=bool(flags & _ODD))
 
     def possible_bill(self, failure: Failure) -> int:
         """Return what the network may have billed for the last sending, in ngonka, at most."""
@@ -143,11 +150,11 @@ class Dispatch:
     async def _try(self, *, fresh: bool) -> Failure | None:
         """Send once and wait for the first byte; return what went wrong, if anything."""
         target, name = self._place
-        self._was_out = target.is_out  # a mark that another call sets meanwhile is not ours to take off
         self.reference, said = None, b""
         try:
             body = self._outgoing.body(name, target.tokens_floor, flat=target.flattens)
-            self.answer = answer = await self._watch.until(target.send(body, fresh=fresh, on_sent=self._note_sent))
+            sending = target.send(body, fresh=fresh, streams=self._outgoing.streams, on_sent=self._note_sent)
+            self.answer = answer = await self._watch.until(sending)
             self.reference = answer.reference
             if answer.status == 200:
                 self.first = await self._watch.until(answer.read())
@@ -163,6 +170,14 @@ class Dispatch:
         self._part.dispatched()
 
     def _next_place(self, failure: Failure) -> tuple[Target, str] | None:
+        """Return where the retry table and the retry budget let us send next, or None."""
+        following = self._find_place(failure)
+        if following is not None and not self.target.take_retry():
+            _log.warning("retry budget is used up", inference=self._inference.id, upstream=self.target.upstream)
+            return None
+        return following
+
+    def _find_place(self, failure: Failure) -> tuple[Target, str] | None:
         """Return where the retry table lets us send next, or None."""
         retry = failure.retry
         if self._inference.state is State.DRAINING:

@@ -227,7 +227,7 @@ class Life:
         if relayed.done:
             return
         if not any(other.relayed is not None and other.relayed.begun for other in self._parts):
-            raise PartFailedError(part, Event.UNUSABLE, UNUSABLE)
+            raise part.blame()
         part.dispatch.warn(failure)
         part.failure = failure
 
@@ -237,7 +237,7 @@ class Life:
             body = await part.read_all(len(self._parts))
             whole.take(part.number, body, part.tally)
         except (SendingError, UnusableAnswerError):
-            raise PartFailedError(part, Event.UNUSABLE, UNUSABLE) from None
+            raise part.blame() from None
 
     async def _end_stream(self) -> None:
         """Settle; then let the caller see the end."""

@@ -11,12 +11,13 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from tallygate.core.bounding import Outgoing
-from tallygate.core.inference import State
+from tallygate.core.inference import Event, State
 from tallygate.core.ledger.entry import Flag
 from tallygate.core.ledger.records import SendingEnd
 from tallygate.core.pricing import BILL_NGONKA_MAX
-from tallygate.core.retry import GARBLED, LOST, Failure, SendingError
+from tallygate.core.retry import GARBLED, LOST, UNUSABLE, Failure, SendingError
 from tallygate.core.sse import EventParser, EventTooLargeError
+from tallygate.core.standing import End
 from tallygate.core.usage import Tally, Usage, add_reports, add_usages
 from tallygate.relay.dispatch import Dispatch
 from tallygate.relay.watch import CallerLeft, Watch
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from tallygate.core.bounding import ModelCard
-    from tallygate.core.inference import Event, Inference
+    from tallygate.core.inference import Inference
     from tallygate.core.openai import ChatRequest
     from tallygate.core.streaming import Relayed
     from tallygate.ports import Answer, Target
@@ -159,6 +160,11 @@ class Part:
                 return error.failure
         return LOST
 
+    def blame(self) -> PartFailedError:
+        """Take note that its answer cannot be used, which its place is told; return what to raise."""
+        self.dispatch.conclude(End.UNUSABLE)
+        return PartFailedError(self, Event.UNUSABLE, UNUSABLE)
+
     async def read_all(self, parts: int) -> bytes:
         """Return the whole body of an unstreamed answer, one of so many."""
         return self.dispatch.first + await self.watch.until(self._answer.read_all(ANSWER_BYTES_MAX // parts))
@@ -204,6 +210,8 @@ class Part:
     def charge(self, usage: Usage, parts: int) -> SendingEnd:
         """Return the end of its last sending, where the caller is charged for it."""
         bill = 0
+        if self.ended:
+            self.dispatch.conclude(End.WHOLE if self.failure is None else End.CUT, usage.flags)
         if self.under_way:
             bill = self.dispatch.target.rate.bill(usage.prompt_tokens, usage.completion_tokens)
             bill = min(bill, BILL_NGONKA_MAX // parts)  # so that all bills of a call together fit an entry

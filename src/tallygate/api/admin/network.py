@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from tallygate.api.http import Response, Route
 from tallygate.core.errors import Code, Refusal
+from tallygate.core.retry import INFINITY_S
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tallygate.api.http import Request
-    from tallygate.ports import Upstreams
+    from tallygate.ports import Target, Upstream, Upstreams
     from tallygate.relay import Sink
 
 
@@ -34,19 +36,36 @@ class NetworkRoutes:
         """List the ways to the network and whether their places are in the choice."""
         if self._upstreams is None:
             raise Refusal(Code.NOT_FOUND, "Upstreams are known to a running gateway only.")
-        data = [
-            {
-                "name": upstream.name,
-                "priority": upstream.priority,
-                "weight": upstream.weight,
-                "places": [
-                    {
-                        "node": place.node,
-                        "state": "out for good" if place.is_out_for_good else "out" if place.is_out else "ok",
-                    }
-                    for place in upstream.places
-                ],
-            }
-            for upstream in self._upstreams.upstreams
-        ]
+        data = [_show(upstream) for upstream in self._upstreams.upstreams]
         return Response.json({"data": data})
+
+
+def _show(upstream: Upstream) -> dict[str, object]:
+    return {
+        "name": upstream.name,
+        "priority": upstream.priority,
+        "weight": upstream.weight,
+        "network": upstream.describe(),
+        "places": [_show_place(place) for place in upstream.places],
+    }
+
+
+def _show_place(place: Target) -> dict[str, object]:
+    """Tell how a place stands; times are in milliseconds and seconds, whole ones."""
+    standing = place.standing
+    out_for_s = standing.out_for_s
+    return {
+        "node": place.node,
+        "url": place.url,
+        "state": standing.state.value,
+        "reason": standing.reason if standing.is_marked else None,
+        "out_for_s": None if out_for_s == INFINITY_S else math.ceil(out_for_s),
+        "moved_to": standing.moved_to,
+        "in_flight": standing.in_flight,
+        "ttft_ms": None if standing.ttft_s is None else round(standing.ttft_s * 1000),
+        "recent_failures": [{"ago_s": round(ago_s), "kind": kind} for ago_s, kind in standing.recent],
+        "answers": standing.answers,
+        "implausible_usage": standing.odd,
+        "reported_tokens": standing.reported_tokens,
+        "counted_tokens": standing.counted_tokens,
+    }

@@ -17,7 +17,17 @@ from tallygate.config.schema.callers import AccountLimits, KeyLimits, Limits
 from tallygate.config.schema.keys import Keys
 from tallygate.config.schema.listeners import Admin, Metrics, Server
 from tallygate.config.schema.models import Model
-from tallygate.config.schema.upstreams import Cost, GonkaUpstream, Node, OpenAIUpstream, Timeouts, Upstream, Wallet
+from tallygate.config.schema.upstreams import (
+    Cost,
+    Discovery,
+    GonkaUpstream,
+    Node,
+    OpenAIUpstream,
+    Route,
+    Timeouts,
+    Upstream,
+    Wallet,
+)
 
 
 class Root(Section):
@@ -48,9 +58,11 @@ REFERENCE: Final[tuple[type[Section], ...]] = (
     AccountLimits,
     Events,
     Upstream,
+    Route,
     GonkaUpstream,
     Wallet,
     Node,
+    Discovery,
     OpenAIUpstream,
     Cost,
     Timeouts,

@@ -25,6 +25,15 @@ class Server(Section):
         5000,
         "How many calls may be under way at a time; one more is told to try again (503).",
     )
+    retry_percent = defaulting(
+        kinds.Whole(0, 100),
+        20,
+        "How many retries 100 calls pay for. Retries mend the failure of a node; when the whole network fails, they "
+        "only add to its load.",
+    )
+    retries_per_s = defaulting(
+        kinds.Whole(0, 1_000_000), 10, "How many retries there may be each second besides, also when few calls come."
+    )
     drain_s = defaulting(
         kinds.Seconds(DAY_S, or_zero=True), 30, "How long calls under way may go on when the gateway is told to stop."
     )

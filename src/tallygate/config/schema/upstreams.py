@@ -18,7 +18,6 @@ NGONKA_PER_ATTEMPT_MAX: Final = 10**15
 
 THEIR_MODEL_ID: Final = kinds.Text("a model id of visible ASCII characters", re.compile(r"[!-~]{1,256}"))
 _UPSTREAM_NAME: Final = kinds.Text("a name of 1 to 32 characters: a-z, 0-9 and -", re.compile(r"[a-z0-9-]{1,32}"))
-_LATER_SCHEME: Final = {"auto": ('"auto" comes later.', 'For now, write "hash", or "raw" for nodes up to 0.2.5.')}
 
 
 class Timeouts(Section):
@@ -97,6 +96,11 @@ class Upstream(Section):
     )
     priority = defaulting(kinds.Whole(0, 1000), 0, "Lower is tried first.")
     weight = defaulting(kinds.Whole(1, 1000), 1, "Its share of the calls among upstreams of the same priority.")
+    routes = optional(
+        kinds.Table(),
+        "as above",
+        'Another priority and weight for some models: `{"our id" = {priority = …, weight = …}}`.',
+    )
     bills_to_end = optional(
         kinds.Flag(),
         "`true` for `gonka`, `false` for `openai`",
@@ -124,11 +128,19 @@ class GonkaUpstream(Upstream):
         "The wallets that pay: `{key_env = …}` or `{key_file = …}`; in turns.",
     )
     scheme = defaulting(
-        kinds.Choice(Scheme.HASH.value, Scheme.RAW.value, refused=_LATER_SCHEME),
+        kinds.Choice(Scheme.HASH.value, Scheme.RAW.value, "auto"),
         "hash",
-        'What is signed: `"hash"` for nodes since 0.2.6, `"raw"` for older ones.',
+        'What is signed: `"hash"` for nodes since 0.2.6, `"raw"` for older ones; `"auto"` answers a node that refuses '
+        "a signature once with the other one, and remembers what each node takes.",
     )
-    nodes = required(kinds.Array("an array of nodes", least=1), "The nodes: `{url = …, address = …}`; in turns.")
+    nodes = optional(
+        kinds.Array("an array of nodes", least=1),
+        "required without `discovery`",
+        "The nodes: `{url = …, address = …}`. Of two, the less loaded one is chosen.",
+    )
+    discovery = optional(
+        kinds.Table(), "required without `nodes`", "Where to ask the network for its nodes: `{sources = […]}`."
+    )
 
 
 class OpenAIUpstream(Upstream):
@@ -145,6 +157,28 @@ GonkaUpstream.elsewhere = dict.fromkeys(
     OpenAIUpstream.declared().keys() - Upstream.declared().keys(), 'kind = "openai"'
 )
 OpenAIUpstream.elsewhere = dict.fromkeys(GonkaUpstream.declared().keys() - Upstream.declared().keys(), 'kind = "gonka"')
+
+
+class Route(Section):
+    """How an upstream is ranked for one model; what is not said is as for the others."""
+
+    title = 'routes = {"our id" = { … }}'
+    priority = optional(kinds.Whole(0, 1000), "as for the others", "Lower is tried first.")
+    weight = optional(kinds.Whole(1, 1000), "as for the others", "Its share among upstreams of the same priority.")
+
+
+class Discovery(Section):
+    """Where nodes are discovered: the participants of the current epoch that the chain allows to take calls.
+
+    A network that gives no answer, or nonsense, changes nothing: the nodes that are known stay.
+    """
+
+    title = "discovery = { … }"
+    sources = required(
+        kinds.Array("an array of URLs", least=1),
+        "Public nodes to ask, in turn until one answers; with or without `/v1`.",
+    )
+    refresh_s = defaulting(kinds.Seconds(DAY_S), 300, "How often.")
 
 
 class Wallet(Section):

@@ -1,0 +1,119 @@
+"""Keeps what is known of one network up to date, for as long as the gateway runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from tallygate.network.discovery import NetworkEye, NoAnswerError, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tallygate.network.client import HttpClient
+    from tallygate.network.gonka import GonkaUpstream
+
+LOOK_EVERY_S: Final = 15.0
+"""How often the chain is looked at: four questions of each kind a minute, where public nodes take ten of one kind."""
+
+AGAIN_S: Final = 5.0
+"""How soon nodes are looked for again while none is known, and how soon after a node has complained of our clock."""
+
+
+class ChainWatch:
+    """Watches the network of one upstream.
+
+    Args:
+        upstream: Is told what is seen.
+        client: Asks; its timeouts are those of questions.
+        now_ns: Wall clock in nanoseconds.
+        now_s: A monotonic clock in seconds.
+
+    Attributes:
+        nodes_s: When nodes were last discovered, by the monotonic clock; None for never.
+    """
+
+    def __init__(
+        self,
+        upstream: GonkaUpstream,
+        client: HttpClient,
+        now_ns: Callable[[], int] = time.time_ns,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.nodes_s: float | None = None
+        self._upstream = upstream
+        self._client = client
+        self._eye = NetworkEye(client, self._sources, now_ns)
+        self._now_s = now_s
+        self._wanted = asyncio.Event()
+        self._source: Source | None = None
+        self._log = structlog.get_logger().bind(upstream=upstream.name)
+        upstream.look_soon = self._wanted.set
+
+    @property
+    def discovers(self) -> bool:
+        """Whether the upstream has no nodes but those that are found."""
+        return self._upstream.discovery is not None
+
+    async def keep(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await self.look()
+            self._wanted.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S if self._upstream.places else AGAIN_S):
+                    await self._wanted.wait()
+                    await asyncio.sleep(AGAIN_S)  # whoever complains does so often
+
+    async def look(self) -> None:
+        """Look once, for what is due."""
+        upstream = self._upstream
+        discovery, was = upstream.discovery, upstream.trouble
+        upstream.trouble = None
+        try:
+            if discovery is not None and self._nodes_are_due(discovery.refresh_s):
+                upstream.take_over(await self._eye.look_for_nodes())
+                self.nodes_s = self._now_s()
+            if upstream.places:
+                await self._look_at_chain()
+        except NoAnswerError as error:
+            upstream.trouble = str(error)
+            if was is None:
+                self._log.warning("the network tells nothing of use; what is known stays", detail=str(error))
+
+    async def close(self) -> None:
+        """Close the connections that questions go over."""
+        await self._client.close()
+
+    def _nodes_are_due(self, refresh_s: float) -> bool:
+        return self.nodes_s is None or self._now_s() - self.nodes_s >= refresh_s
+
+    async def _look_at_chain(self) -> None:
+        chain = self._upstream.chain
+        was_quiet, was_ns, was_far = self._upstream.quiet_for_s > 0, chain.offset_ns, chain.is_too_far
+        epoch, seen, source = await self._eye.look_at_chain()
+        if source != self._source:
+            chain.forget_blocks()
+            self._source = source
+        chain.note_epoch(epoch, self._now_s())
+        chain.note_block(seen)
+        quiet_s = self._upstream.quiet_for_s
+        if (quiet_s > 0) != was_quiet:
+            self._log.info("a quiet window begins" if quiet_s else "the quiet window is over", seconds=round(quiet_s))
+        if chain.offset_ns != was_ns and (chain.offset_ns == 0) != (was_ns == 0):
+            self._log.warning(
+                "our clock is not the chain's; timestamps are corrected", offset_ms=chain.offset_ns // 10**6
+            )
+        if chain.is_too_far and not was_far:
+            self._log.error("our clock is too far from the chain's to be corrected; set it right")
+
+    def _sources(self) -> Sequence[Source]:
+        """Return whom to ask: whom the operator has named, else the nodes that are in the choice."""
+        discovery = self._upstream.discovery
+        if discovery is not None:
+            return [Source(origin, base_path) for origin, base_path in discovery.sources]
+        return [Source(place.origin, place.base_path) for place in self._upstream.places if not place.is_out_for_good]

@@ -1,0 +1,145 @@
+"""How the ways to the network are put together, and kept under watch.
+
+The third of the composition root that names the adapters of the network; the gateway and the command line share it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import ssl
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from tallygate.config import BearerAccess
+from tallygate.core.retrybudget import RetryBudget
+from tallygate.core.signing import RequestTimestamps
+from tallygate.network.bearer import BearerUpstream
+from tallygate.network.client import HttpClient, Timeouts
+from tallygate.network.gonka import GonkaUpstream
+from tallygate.network.pool import UpstreamPool
+from tallygate.network.watching import ChainWatch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from tallygate.config import Settings, UpstreamSettings
+    from tallygate.ports import Upstream
+
+QUESTION_TIMEOUTS: Final = Timeouts(connect_s=5.0, first_byte_s=15.0, idle_s=15.0, total_s=30.0)
+"""How long somebody may take to answer a question that no caller waits for, such as what an attempt cost."""
+
+FIRST_LOOK_S: Final = 10.0
+"""How long a start waits for nodes to be discovered."""
+
+_log = structlog.get_logger()
+
+
+def build_upstreams(
+    settings: Settings, now_ns: Callable[[], int], now_s: Callable[[], float], draw: Callable[[int], int]
+) -> UpstreamPool:
+    """Return all configured upstreams, which share one budget of retries.
+
+    Args:
+        settings: The whole configuration.
+        now_ns: Wall clock in nanoseconds.
+        now_s: A monotonic clock in seconds.
+        draw: Returns a random integer from 0 up to, not including, its argument.
+    """
+    timestamps = RequestTimestamps(now_ns)
+    retries = settings.server.retries
+    budget = RetryBudget(now_s, retries.percent, retries.per_s)
+    upstreams = [build_upstream(upstream, timestamps, now_s, draw, budget) for upstream in settings.upstreams]
+    return UpstreamPool(upstreams, draw, budget)
+
+
+def build_upstream(
+    settings: UpstreamSettings,
+    timestamps: RequestTimestamps,
+    now_s: Callable[[], float],
+    draw: Callable[[int], int] = lambda _: 0,
+    budget: RetryBudget | None = None,
+) -> Upstream:
+    """Return one upstream."""
+    client = HttpClient(timeouts=settings.timeouts, tls=_trust(settings))
+    access = settings.access
+    if isinstance(access, BearerAccess):
+        return BearerUpstream(settings=settings, access=access, client=client, now_s=now_s, budget=budget)
+    return GonkaUpstream(
+        settings=settings,
+        access=access,
+        client=client,
+        timestamps=timestamps,
+        now_s=now_s,
+        draw=draw,
+        budget=budget,
+    )
+
+
+@contextlib.asynccontextmanager
+async def watch_networks(settings: Sequence[UpstreamSettings], upstreams: Sequence[Upstream]) -> AsyncIterator[None]:
+    """Watch the networks that upstreams reach, over connections of their own, for as long as what is inside lasts.
+
+    Nodes that are to be discovered are waited for, but not for long: a network that is down does not keep the gateway
+    from starting.
+    """
+    watches = _build_watches(settings, upstreams)
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_LOOK_S):
+                await _discover(watches)
+        tasks = [asyncio.create_task(watch.keep()) for watch in watches]
+        for task in tasks:
+            task.add_done_callback(_log_defect)
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for watch in watches:
+            await watch.close()
+
+
+@contextlib.asynccontextmanager
+async def open_for_questions(settings: Sequence[UpstreamSettings]) -> AsyncIterator[Mapping[str, Upstream]]:
+    """Lend all upstreams by name, for questions that no caller waits for; no call is sent there."""
+    timestamps = RequestTimestamps(time.time_ns)
+    asked = [dataclasses.replace(upstream, timeouts=QUESTION_TIMEOUTS) for upstream in settings]
+    upstreams = {upstream.name: build_upstream(upstream, timestamps, time.monotonic) for upstream in asked}
+    watches = _build_watches(asked, list(upstreams.values()))
+    try:
+        await _discover(watches)
+        yield upstreams
+    finally:
+        for watch in watches:
+            await watch.close()
+        for upstream in upstreams.values():
+            await upstream.close()
+
+
+def _build_watches(settings: Sequence[UpstreamSettings], upstreams: Sequence[Upstream]) -> Sequence[ChainWatch]:
+    by_name = {upstream.name: upstream for upstream in settings}
+    return [
+        ChainWatch(upstream, HttpClient(timeouts=QUESTION_TIMEOUTS, tls=_trust(by_name[upstream.name])))
+        for upstream in upstreams
+        if isinstance(upstream, GonkaUpstream)
+    ]
+
+
+async def _discover(watches: Sequence[ChainWatch]) -> None:
+    """Look once for the nodes that nobody has configured."""
+    await asyncio.gather(*(watch.look() for watch in watches if watch.discovers))
+
+
+def _log_defect(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (defect := task.exception()) is not None:
+        _log.error("a network is not watched any more until the next start", exc_info=defect)
+
+
+def _trust(settings: UpstreamSettings) -> ssl.SSLContext | None:
+    """Return how servers are checked; None for the system's own certificates."""
+    return None if settings.ca_file is None else ssl.create_default_context(cafile=str(settings.ca_file))
