@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallygate.core.retry import INFINITY_S, LOST, judge_status
+from tallygate.core.retry import BUSY, INFINITY_S, LOST, judge_status
 from tallygate.core.standing import FADE_S, FLOOR_S, ODD_MAX, OUT_S_MAX, End, Standing, State
 
 FULL = judge_status(429, {"retry-after": "7"}, b"", signed=True)
@@ -61,6 +61,16 @@ def test_a_failure_that_leaves_in() -> None:
     standing.report(LOST._replace(out_for_s=0.0))
 
     assert (standing.state, len(standing.recent)) == (State.OK, 1)
+
+
+def test_a_place_that_lacks_a_model_sinks() -> None:
+    """A place that could not serve a call stays in the choice with a higher load; one that we keep busy does not."""
+    standing, _ = place()
+    standing.report(BUSY)
+    assert standing.load == FLOOR_S
+    standing.report(judge_status(404, {}, b"", signed=True))
+
+    assert (standing.state, standing.load) == (State.OK, 2 * FLOOR_S)
 
 
 def test_one_call_probes() -> None:

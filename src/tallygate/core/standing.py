@@ -16,7 +16,8 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from tallygate.core.retry import AVOID_S, INFINITY_S
+from tallygate.core.errors import Code
+from tallygate.core.retry import AVOID_S, BUSY, INFINITY_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -233,7 +234,8 @@ class Standing:
 
     def report(self, failure: Failure) -> None:
         """Take note of a sending that failed before its first byte."""
-        self._note(failure.kind, 1.0 if failure.out_for_s else 0.0)
+        serves_nobody = failure.code is Code.NETWORK_UNAVAILABLE and failure is not BUSY  # being busy is a load already
+        self._note(failure.kind, 1.0 if failure.out_for_s or serves_nobody else 0.0)
         if failure.moved_to is not None:
             self.moved_to = failure.moved_to
         if failure.out_for_s > 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -44,6 +45,7 @@ ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
 
 IDENTITIES_AT_A_TIME: Final = 8
 
+_TIME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,6})[0-9]*)?Z")
 _Read = TypeVar("_Read")
 _log = structlog.get_logger()
 
@@ -170,14 +172,12 @@ def parse_time_ns(text: str) -> int:
     Raises:
         NonsenseError: It is none.
     """
-    whole, point, fraction = text.removesuffix("Z").partition(".")
-    try:
-        moment = datetime.fromisoformat(f"{whole}{point}{fraction[:6].ljust(6, '0') if point else ''}+00:00")
-    except ValueError:
-        moment = None
-    if moment is None:
-        raise NonsenseError("a time is none")
-    return int(moment.timestamp() * 1_000_000) * 1000
+    found = _TIME.fullmatch(text)
+    with contextlib.suppress(ValueError):
+        if found is not None:
+            moment = datetime.fromisoformat(f"{found[1]}.{(found[2] or '').ljust(6, '0')}+00:00")
+            return int(moment.timestamp() * 1_000_000) * 1000
+    raise NonsenseError("a time is none")
 
 
 def _locate(url: str, address: str, source: Source) -> FoundNode | None:
