@@ -242,3 +242,28 @@ def test_rejection_is_explained() -> None:
 def test_our_credentials_are_not_the_callers(status: int) -> None:
     """The operator's trouble with an upstream never looks like the caller's own 401 or 402."""
     assert refusal_of(judge(status, "x", signed=SIGNED)).code is Code.UPSTREAM_MISCONFIGURED
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "where"),
+    [
+        ({"location": "https://new.example/v1"}, b"", "https://new.example/v1"),
+        ({"location": "http://n.example:8000"}, b"", "http://n.example:8000"),
+        ({}, b'{"status": 308, "message": "moved", "new_url": "https://new.example/v1"}', "https://new.example/v1"),
+        ({"location": "https://new.example/v1?key=secret"}, b"", "https://new.example/v1"),
+        ({"location": "https://new.example/tell%20me%20a%20secret"}, b"", "https://new.example"),
+        ({"location": "https://user:password@new.example/"}, b"", None),
+        ({"location": "/elsewhere"}, b"", None),
+        ({}, b'{"new_url": 5}', None),
+        ({}, b"moved", None),
+    ],
+)
+def test_where_a_redirect_points_is_told(headers: dict[str, str], body: bytes, where: str | None) -> None:
+    """The operator is told where an upstream has moved to, without whatever might be a password or a prompt."""
+    for status in (301, 302, 307, 308):
+        failure = judge_status(status, headers, body, signed=True)
+
+        assert (failure.moved_to, failure.retry, failure.alarm) == (where, Retry.UPSTREAM, True)
+        assert failure.kind == f"status {status}"
+        assert "secret" not in failure.detail
+        assert "password" not in failure.detail

@@ -223,3 +223,24 @@ def test_only_believed_reports_on_text_teach() -> None:
     assert counter.millibytes_per_token == 3000
     make_tally(report(completion=18), counter=counter).usage()
     assert counter.millibytes_per_token > 3000
+
+
+@pytest.mark.parametrize(
+    ("report", "tokens", "untold_bytes", "compared"),
+    [
+        ({"prompt_tokens": 5, "completion_tokens": 9}, 7, 0, (9, 7)),
+        ({"prompt_tokens": 5, "completion_tokens": 9}, 0, 10, (9, 4)),
+        ({"prompt_tokens": 5, "completion_tokens": 9}, 2, 3, (9, 3)),
+        ({"prompt_tokens": 5, "completion_tokens": -9}, 2, 3, None),
+        ({"prompt_tokens": 5, "completion_tokens": 9.0}, 2, 3, None),
+        ({}, 2, 3, None),
+        (None, 2, 3, None),
+    ],
+)
+def test_a_report_is_compared_with_what_came(
+    report: dict[str, object] | None, tokens: int, untold_bytes: int, compared: tuple[int, int] | None
+) -> None:
+    """What was reported of an answer stands beside our count, by the node's own tokens and by bytes, if it is any."""
+    tally = Tally(10, 100, 100, tokens=tokens, untold_bytes=untold_bytes, report=report)
+
+    assert tally.compared() == compared

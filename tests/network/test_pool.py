@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tallygate.core.pricing import UpstreamRate
 from tallygate.core.retry import INFINITY_S, LOST
+from tallygate.core.retrybudget import RetryBudget
 from tallygate.core.standing import Standing
 from tallygate.network.pool import UpstreamPool
 
@@ -200,3 +201,28 @@ def test_all_out() -> None:
     for place in up.places:
         place.standing.report(LOST._replace(out_for_s=INFINITY_S))
     assert order(pool(up)) == []
+
+
+def test_routes() -> None:
+    """A model may have a priority and a weight of its own at an upstream, matched without regard to case."""
+    first, second = FakeUpstream("first"), FakeUpstream("second", priority=1)
+    second.routes = {"special": (0, 9)}
+    first.routes = {"last": (7, 1)}
+    found = pool(first, second)
+    firsts = Counter(order(found, "Special")[0] for _ in range(1000))
+
+    assert order(found) == ["first0", "second0"]
+    assert order(found, "last") == ["second0", "first0"]
+    assert 0.85 < firsts["second0"] / 1000 < 0.95
+
+
+def test_each_choice_pays_for_retries() -> None:
+    """Each choice of places pays its share of a retry into the budget."""
+    budget = RetryBudget(lambda: 0.0, 50, 0)
+    while budget.take():
+        pass
+    found = UpstreamPool(cast("Sequence[Upstream]", [FakeUpstream("a")]), random.Random(1).randrange, budget)
+    for _ in range(2):
+        found.targets("m")
+
+    assert (budget.take(), budget.take()) == (True, False)

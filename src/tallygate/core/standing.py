@@ -162,10 +162,10 @@ class Standing:
     @property
     def load(self) -> float:
         """How heavily it is loaded: the lower of two is chosen."""
+        first_byte_s, known_s = FLOOR_S, self._ttft_s
         now_s = self._now_s()
-        first_byte_s = FLOOR_S
-        if self._ttft_s is not None:
-            first_byte_s = max(first_byte_s, self._ttft_s * 0.5 ** ((now_s - self._ttft_at_s) / FADE_S))
+        if known_s is not None and known_s > FLOOR_S:
+            first_byte_s = max(first_byte_s, known_s * 0.5 ** ((now_s - self._ttft_at_s) / FADE_S))
         for sent in self._waiting:  # one that says nothing any more is slower than all that it has said
             first_byte_s = max(first_byte_s, now_s - sent.began_s)
             break

@@ -101,22 +101,28 @@ class NetworkEye:
                 self._turn += 1
         raise NoAnswerError(why)
 
-    async def look_at_chain(self) -> tuple[Epoch, Seen, Source]:
-        """Return where the chain is in its epoch, its latest block, and who says so.
+    async def look_at_chain(self) -> tuple[Epoch, Seen | None, Source]:
+        """Return where the chain is in its epoch, its latest block if that is told, and who says so.
 
         Raises:
-            NoAnswerError: Nobody tells.
+            NoAnswerError: Nobody tells where it is.
         """
         why = "there is nobody to ask"
         for source in self._in_turn():
             try:
                 epoch = await self._ask(source, EPOCH_PATH, read_epoch)
-                time, height = await self._ask(source, BLOCK_PATH, read_block)
-                return epoch, Seen(height, parse_time_ns(time), self._now_ns()), source
+                return epoch, await self._look_at_block(source), source
             except (NoAnswerError, NonsenseError) as error:
                 why = f"{source.origin}: {error}"
                 self._turn += 1
         raise NoAnswerError(why)
+
+    async def _look_at_block(self, source: Source) -> Seen | None:
+        """Return the latest block; None where it is not told: not every public node shows the chain's own API."""
+        with contextlib.suppress(NoAnswerError, NonsenseError):
+            time, height = await self._ask(source, BLOCK_PATH, read_block)
+            return Seen(height, parse_time_ns(time), self._now_ns())
+        return None
 
     def _in_turn(self) -> Sequence[Source]:
         """Return the sources, beginning with the one that has answered last."""

@@ -100,7 +100,8 @@ class ChainWatch:
             chain.forget_blocks()
             self._source = source
         chain.note_epoch(epoch, self._now_s())
-        chain.note_block(seen)
+        if seen is not None:
+            chain.note_block(seen)
         quiet_s = self._upstream.quiet_for_s
         if (quiet_s > 0) != was_quiet:
             self._log.info("a quiet window begins" if quiet_s else "the quiet window is over", seconds=round(quiet_s))
