@@ -223,9 +223,9 @@ class Edge:
 
     def _judge(self, scope: Scope) -> Refusal | None:
         """Ask the gate, if there is one and the server has not asked it already."""
-        if self.gate is None or "judged" in scope["state"]:
+        if self.gate is None or "judged" in scope.get("state", ()):  # ASGI lets a server leave both out
             return None
-        return self.gate.judge(scope["method"], scope["path"], scope["headers"], scope["client"])
+        return self.gate.judge(scope["method"], scope["path"], scope["headers"], scope.get("client"))
 
     async def _refuse(self, sink: AsgiSink, refusal: Refusal, body: AsgiBody) -> None:
         """Tell a caller why not, at once; then take what still comes, since closing before could destroy the answer."""
