@@ -82,3 +82,60 @@ def test_a_busy_port_is_exit_code_8(tmp_path: Path) -> None:
         assert program.process.returncode == 8
         assert str(port + 2) in said
         assert "Traceback" not in said
+
+
+def urls_of(program: Program, name: str) -> list[str]:
+    """Return what a devnet has printed under a name."""
+    program.wait_line("BEARER_KEY=")
+    return [line.partition("=")[2] for line in program.lines if line.startswith(f"{name}=")]
+
+
+def test_so_many_nodes(tmp_path: Path) -> None:
+    """`--nodes` says how many there are; the schemes are taken in turn, and the older list of models for all."""
+    arguments = ["devnet", "--port", "0", "--nodes", "3", "--scheme", "raw", "--scheme", "hash", "--models-as", "chain"]
+    with Program(arguments, tmp_path) as program:
+        urls = urls_of(program, "NODE_URL")
+
+        assert [read_state(url)["scheme"] for url in urls] == ["raw", "hash", "raw"]
+        assert [read_json(url, "/v1/models").keys() for url in urls] == [{"models"}] * 3
+
+
+def test_an_engine_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--executor` lets another server answer, with the key from the environment."""
+    monkeypatch.setenv("KEY_OF_ENGINE", "key-of-the-engine")
+    with Program(["devnet", "--port", "0", "--bearer-key", "key-of-the-engine"], tmp_path) as engine:
+        (engine_url,) = urls_of(engine, "BEARER_URL")
+        arguments = ["devnet", "--port", "0", "--nodes", "1", "--executor", engine_url]
+        with Program([*arguments, "--executor-key-env", "KEY_OF_ENGINE"], tmp_path) as program:
+            (url,) = urls_of(program, "BEARER_URL")
+            body = json.dumps({"model": "Qwen/Qwen3-32B-FP8", "messages": [{"role": "user", "content": "Hi"}]})
+            place = urlsplit(url)
+            connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
+            connection.request("POST", "/v1/chat/completions", body, {"Authorization": "Bearer devnet-bearer-key"})
+            answer = json.loads(connection.getresponse().read())
+            connection.close()
+        served = read_json(engine_url, "/devnet/state")["inferences"]
+
+    assert answer["choices"][0]["message"]["content"]
+    assert isinstance(served, list)
+    assert [one["model"] for one in served] == ["Qwen/Qwen3-32B-FP8"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--executor-key-env", "NAME"], 2, "says nothing without --executor"),
+        (["--executor", "ftp://engine"], 2, "must be an http:// or https:// URL"),
+        (["--executor", "http://engine", "--executor-key-env", "NO_SUCH_VARIABLE"], 3, "NO_SUCH_VARIABLE"),
+        (["--tls-certificate", __file__], 2, "go together"),
+        (["--tls-certificate", __file__, "--tls-key", __file__], 3, "are no certificate and its key"),
+        (["--nodes", "0"], 2, "--nodes"),
+    ],
+)
+def test_wrong_options(tmp_path: Path, arguments: list[str], code: int, words: str) -> None:
+    """Options that make no sense end it before anything listens, and say why."""
+    with Program(["devnet", "--port", "0", *arguments], tmp_path) as program:
+        said = program.process.communicate(timeout=60)[1].decode()
+
+        assert program.process.returncode == code
+        assert words in said

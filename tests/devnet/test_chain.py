@@ -116,7 +116,7 @@ def test_the_fee_of_an_attempt_is_debited_at_its_start() -> None:
 
 
 def test_what_has_not_finished_after_20_blocks_is_expired() -> None:
-    """An inference is started for 20 blocks; from the next one on it is expired, all is refunded, and it never finishes."""
+    """An inference is started for 20 blocks; from the next one on it is expired, refunded, and never finishes."""
     chain, clock = make_chain()
     account = chain.open_account("gonka1someone")
     account.balance_ngonka = 5000

@@ -121,7 +121,7 @@ async def test_a_transaction_publishes_a_key(world: World) -> None:
     ],
 )
 async def test_what_is_not_taken_changes_nothing(world: World, changes: dict[str, Any], code: int, words: str) -> None:
-    """A transaction that is wrong in one thing has the chain's code and words for it; no key is published, no fee paid."""
+    """A transaction with one wrong thing has the chain's code and words for it; no key is published, no fee paid."""
     send = await open_account(world)
     sent = (await broadcast(world, replace(send, **changes).encode())).json()["tx_response"]
     assert (sent["code"], sent["codespace"]) == (code, "sdk")

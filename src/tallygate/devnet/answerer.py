@@ -103,7 +103,7 @@ class Engine(Protocol):
     """Whatever can answer a call."""
 
     def generate(self, call: ChatCall) -> AsyncIterator[EngineEvent]:
-        """Yields a `Prompt`, then the choices' pieces in any mixture, and an `Ending` for each; a `Counted` anywhere."""
+        """Yields a `Prompt`, then the choices' pieces in any mixture and an `Ending` for each, a `Counted` anywhere."""
         ...
 
 

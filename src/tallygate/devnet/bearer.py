@@ -2,7 +2,7 @@
 
 It pays with an account of its own and asks its callers for a key. Errors are OpenAI-like JSON sent
 as text/plain, as in the original. Every attempt has a nonce, for which it pays a fee besides the tokens. What an
-operator sets is in `session`, what a call may say in `passing`. Not here: racing of hosts, so a request has one attempt.
+operator sets is in `session`, what a call may say in `passing`. Not here: racing of hosts; a request has one attempt.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The simulated chain: accounts, balances in ngonka, blocks, and the record of every inference.
 
 It knows nothing of HTTP. One chain is shared by all nodes of a devnet. Invariants: no balance is
-ever below zero; balances, escrows and costs together never change but by `fund`, a control, or a send to nobody; what an
+ever below zero; balances, escrows and costs together never change but by `fund`, a control, or a transaction; what an
 inference cost was taken from its requester once, its fee (where there is one) at its start.
 
 At the start of an inference the most that it can cost is put in escrow, at the price of that block. At its finish it

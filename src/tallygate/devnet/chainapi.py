@@ -7,7 +7,7 @@ parameters, prices, balances, account numbers, and the broadcasting of a transac
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -46,6 +46,10 @@ STATUSES = {
 }
 
 
+Show = Callable[[], object]
+ShowOne = Callable[[str], object]
+
+
 class GrpcError(Exception):
     """The chain has no answer.
 
@@ -64,7 +68,7 @@ class ChainApi:
     def __init__(self, chain: Chain, models: tuple[str, ...]) -> None:
         self._chain = chain
         self._models = models
-        self._fixed: Mapping[str, Callable[[], object]] = {
+        self._fixed: dict[str, Show] = {
             f"{INFERENCE}params": lambda: {"params": self._show_params()},
             f"{INFERENCE}models_all": lambda: {"model": list_chain_models(models), "pagination": _page(len(models))},
             f"{INFERENCE}all_model_per_token_prices": lambda: {"model_prices": [self._price(m) for m in models]},
@@ -73,7 +77,7 @@ class ChainApi:
             f"{TENDERMINT}node_info": lambda: {"default_node_info": {"network": chain.id, "moniker": "devnet"}},
             f"{TENDERMINT}blocks/latest": self._show_latest_block,
         }
-        self._by_prefix: Mapping[str, Callable[[str], object]] = {
+        self._by_prefix: dict[str, ShowOne] = {
             f"{INFERENCE}model_per_token_price/": self._show_price,
             f"{INFERENCE}inference_participant/": self._show_inference_participant,
             f"{BANK}balances/": self._show_balances,

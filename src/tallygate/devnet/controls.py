@@ -5,7 +5,7 @@ clock, parameters and inferences are the chain's, the same on every port. A wron
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from tallygate.devnet.calls import CallError, parse_object
@@ -52,6 +52,9 @@ NETWORK_FIELDS = frozenset(
 )
 
 
+Route = Callable[[dict[str, Any]], object]
+
+
 class Controls:
     """The control routes of one port."""
 
@@ -60,7 +63,7 @@ class Controls:
         self._hosts = hosts
         self._own = own
         self._scheme = scheme
-        self._routes: Mapping[tuple[str, str], Callable[[dict[str, Any]], object]] = {
+        self._routes: dict[tuple[str, str], Route] = {
             ("POST", "/devnet/accounts"): self._set_account,
             ("POST", "/devnet/faults"): self._order_faults,
             ("DELETE", "/devnet/faults"): self._clear_faults,

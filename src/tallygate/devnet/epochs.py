@@ -1,7 +1,7 @@
 """Epochs of the simulated chain: which phase a block is in, and when the next quiet window comes.
 
-An epoch opens with its proof of compute ("PoC"), during which nodes serve no inference; then it is "Inference" until the
-next one. Everything follows from the height of a block and from where the epochs are anchored; there is no clock here.
+An epoch opens with its proof of compute ("PoC"), during which nodes serve no inference; then it is "Inference" until
+the next one. Everything follows from the height of a block and from where the epochs are anchored; no clock is here.
 Phases, stages and their names are the chain's (`EpochContext`, `EpochStages`), the lengths of the stages are ours.
 """
 

@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from tallygate.devnet.faults import FAULT_NAMES, FaultOrder
@@ -27,7 +28,7 @@ class ControlError(Exception):
         self.name = name
 
 
-def check_names(fields: Mapping[str, Any], known: Set[str]) -> None:
+def check_names(fields: Mapping[str, Any], known: AbstractSet[str]) -> None:
     """Refuses fields that nobody knows."""
     for name in fields:
         if name not in known:

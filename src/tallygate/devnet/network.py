@@ -10,17 +10,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tallygate.devnet.answerer import Answerer, Engine
 from tallygate.devnet.bearer import BearerGateway
 from tallygate.devnet.chain import BlockClock, Chain
-from tallygate.devnet.hosts import Host
 from tallygate.devnet.identity import Identity
 from tallygate.devnet.node import Node
 from tallygate.devnet.participants import Participant
 from tallygate.devnet.server import HttpServer
 from tallygate.devnet.settings import DevnetSettings, Scheme
+
+if TYPE_CHECKING:
+    from tallygate.devnet.hosts import Host
 
 
 @dataclass(frozen=True, slots=True)

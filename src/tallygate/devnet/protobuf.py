@@ -1,4 +1,4 @@
-"""Protocol Buffers as far as a Cosmos transaction needs them: read strictly, and the few fields of what is signed written.
+"""Protocol Buffers as far as a Cosmos transaction needs them: read strictly; of what is signed, written.
 
 Written from the encoding's documentation, with nothing of the gateway's. A message is read into its fields by number;
 what the numbers mean is the caller's business. Only the two wire types that transactions use are known: varint and

@@ -5,7 +5,7 @@ Read only. The chain's own REST interface, which a node passes on under /chain-a
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,6 +21,9 @@ from tallygate.devnet.times import show_time
 
 ACCOUNT_PREFIXES = ("/v2/accounts", "/v1/participants")
 VERSION = {ModelList.CHAIN: "v0.2.11", ModelList.OPENAI: "v0.2.13"}
+
+
+Show = Callable[[], object]
 
 
 class PublicApi:
@@ -40,7 +43,7 @@ class PublicApi:
         self._chain = chain
         self._participants = participants
         self._chain_api = ChainApi(chain, world.models)
-        self._routes: Mapping[str, Callable[[], object]] = {
+        self._routes: dict[str, Show] = {
             "/v1/status": lambda: {"status": "ok"},
             "/v1/identity": self._show_identity,
             "/v1/versions": self._show_versions,

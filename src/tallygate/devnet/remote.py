@@ -1,8 +1,8 @@
 """A real engine behind a devnet: any OpenAI-compatible server, whose answers the nodes then sign, price and stream.
 
-It is asked for a stream with usage, whatever the caller wants, and its own count of tokens is what the chain is told. An
-engine that tells none is counted by devnet's rule. What a node adds to an answer (forced logprobs, token ids) is still
-devnet's own making.
+It is asked for a stream with usage, whatever the caller wants, and its own count of tokens is what the chain is told.
+An engine that tells none is counted by devnet's rule. What a node adds to an answer (forced logprobs, token ids) is
+still devnet's own making.
 """
 
 import json
@@ -100,6 +100,6 @@ def _tokens_of(choice: Mapping[str, Any], delta: Mapping[str, Any]) -> tuple[str
     if told:
         return tuple(str(entry.get("token", "")) for entry in told)
     texts = [delta[name] for name in TEXT_MEMBERS if isinstance(delta.get(name), str)]
-    for part in delta.get("tool_calls") or ():
-        texts.append((part.get("function") or {}).get("arguments") or "")
+    calls = [part.get("function") or {} for part in delta.get("tool_calls") or ()]
+    texts += [function.get("arguments") or "" for function in calls]
     return split_tokens("".join(texts))

@@ -100,7 +100,7 @@ class AdminApi:
             return self._refuse(404, "not found")
         try:
             shown = route(parse_object(request.body) if request.body else {})
-        except (CallError, ValueError) as error:
+        except CallError as error:
             return self._refuse(400, str(error))
         return Reply(200, json.dumps(shown).encode("ascii"))
 
@@ -127,11 +127,11 @@ class AdminApi:
         tokens = _read_limit(fields, "max_input_tokens_in_flight", session.max_input_tokens)
         access = fields.get("model_access", {})
         if not isinstance(access, dict) or not access.keys() <= set(session.models):
-            raise ValueError("model_access must be an object by model that is served")
-        changed = {model: Access(value) for model, value in access.items()}
+            raise CallError("model_access must be an object by model that is served")
+        changed = {model: _read_access(value) for model, value in access.items()}
         disabled = fields.get("disabled", session.show_settings()["disabled"])
         if not isinstance(disabled, dict) or not isinstance(disabled.get("enabled", False), bool):
-            raise ValueError("disabled must be an object with enabled, message and new_url")
+            raise CallError("disabled must be an object with enabled, message and new_url")
         session.max_concurrent, session.max_input_tokens = concurrent, tokens
         session.access |= changed
         session.disabled = disabled.get("enabled", False)
@@ -139,8 +139,14 @@ class AdminApi:
         return session.show_settings()
 
 
+def _read_access(value: object) -> Access:
+    if value not in set(Access):
+        raise CallError(f"model_access must be one of {', '.join(Access)} for each model")
+    return Access(value)
+
+
 def _read_limit(fields: dict[str, Any], name: str, otherwise: int) -> int:
     value = fields.get(name, otherwise)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LIMIT_MAX:
-        raise ValueError(f"{name} must be a whole number from 0 to {LIMIT_MAX}")
+        raise CallError(f"{name} must be a whole number from 0 to {LIMIT_MAX}")
     return value

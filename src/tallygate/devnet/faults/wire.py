@@ -130,7 +130,7 @@ class Gzip(AnswerFault):
 
     def __init__(self, order: FaultOrder, stall_limit_s: float, draw: random.Random | None = None) -> None:
         super().__init__(order, stall_limit_s, draw)
-        self._packers: dict[Exchange, "zlib._Compress"] = {}
+        self._packers: dict[Exchange, zlib._Compress] = {}
 
     def dress(self, opening: Reply) -> Reply:
         """Says so in the headers."""
