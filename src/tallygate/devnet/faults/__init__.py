@@ -2,9 +2,10 @@
 
 A fault acts at one of two points: on a call's arrival, before anything is checked (`arrival`), or on its answer, after
 all was checked and while the inference runs (`answer`, `usage`, `wire`). To add one, write a class and list it at the
-end of its file. No fault touches the chain: what an inference costs stays true whatever its client was shown. (A
-classic node's 400 and 422 in its engine's words come after all checks, since there the node records an inference, of one prompt
-token: that is `node`'s doing. `slow_tls` meets a connection, before there is any call: that is `server`'s.)
+end of its file. No fault touches the chain: what an inference costs stays true whatever its client was shown.
+
+Two act elsewhere: a classic node's 400 and 422 in its engine's words come after all checks, since there the node
+records an inference, of one prompt token (`node`); `slow_tls` meets a connection, before there is any call (`server`).
 """
 
 from tallygate.devnet.faults.answer import AnswerFault
