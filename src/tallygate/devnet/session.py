@@ -140,7 +140,7 @@ class AdminApi:
 
 
 def _read_access(value: object) -> Access:
-    if value not in set(Access):
+    if not isinstance(value, str) or value not in set(Access):
         raise CallError(f"model_access must be one of {', '.join(Access)} for each model")
     return Access(value)
 
