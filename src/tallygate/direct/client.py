@@ -54,6 +54,11 @@ _http: Any = _find_http_library()
 _PLACE: Final = "http://gonka.invalid/v1"  # a request gets its node's URL when it is sent
 _HEADERS_PASSED: Final = ("accept", "content-type", "user-agent")
 _HEADERS_DROPPED: Final = frozenset({"location", "connection", "keep-alive", "transfer-encoding", "content-length"})
+_BROKEN: Final = (_http.ReadError, _http.RemoteProtocolError)
+_BROKEN_OFF: Final = (
+    "The node broke the answer off: the stream ended without [DONE]. What has come so far is billed; ask again for a "
+    "whole answer."
+)
 _CONNECTIONS_MAX: Final = 1000  # as many as the official client's own default
 
 
@@ -194,9 +199,12 @@ class _CheckedStream(_http.SyncByteStream):  # type: ignore[misc]  # which libra
     def __iter__(self) -> Iterator[bytes]:
         tail = self._first[-TAIL_BYTES:]
         yield self._first
-        for part in self._rest:
-            tail = (tail + part)[-TAIL_BYTES:]
-            yield part
+        try:
+            for part in self._rest:
+                tail = (tail + part)[-TAIL_BYTES:]
+                yield part
+        except _BROKEN as error:
+            raise _http.RemoteProtocolError(_BROKEN_OFF) from error
         _require_end(tail)
 
     def close(self) -> None:
@@ -213,9 +221,12 @@ class _AsyncCheckedStream(_http.AsyncByteStream):  # type: ignore[misc]  # which
     async def __aiter__(self) -> AsyncIterator[bytes]:
         tail = self._first[-TAIL_BYTES:]
         yield self._first
-        async for part in self._rest:
-            tail = (tail + part)[-TAIL_BYTES:]
-            yield part
+        try:
+            async for part in self._rest:
+                tail = (tail + part)[-TAIL_BYTES:]
+                yield part
+        except _BROKEN as error:
+            raise _http.RemoteProtocolError(_BROKEN_OFF) from error
         _require_end(tail)
 
     async def aclose(self) -> None:
@@ -225,9 +236,7 @@ class _AsyncCheckedStream(_http.AsyncByteStream):  # type: ignore[misc]  # which
 
 def _require_end(tail: bytes) -> None:
     if not ends_well(tail):
-        raise _http.RemoteProtocolError(
-            "The node broke the answer off: the stream ended without [DONE]. What has come so far is billed."
-        )
+        raise _http.RemoteProtocolError(_BROKEN_OFF)
 
 
 def _limits() -> Any:

@@ -45,10 +45,10 @@ def refuse() -> list[str]:
     with connect() as client:
         try:
             list(client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True))
-        except openai.APIError as error:
-            seen.append(f"cut {type(error).__name__}")
-        except Exception as error:  # the major version before lets the HTTP library's own through
-            seen.append(f"cut {error}")
+        except openai.APIConnectionError as error:
+            seen.append(f"cut: {error.__cause__}")
+        except Exception as error:  # noqa: BLE001  (the major version before lets the HTTP library's own through)
+            seen.append(f"cut: {error}")
     return seen
 
 
