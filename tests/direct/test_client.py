@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -219,6 +220,32 @@ async def test_a_stream_that_is_cut_raises(devnet: Devnet, wallet: SigningKey, f
         else:  # all is there, and the official client does not wait for the body's end
             seen.extend([part async for part in answer])
     assert inferences(devnet) == 1
+
+
+@pytest.mark.parametrize(("end", "raises"), [("", True), ("data: [DONE]", True), ("data: [DONE]\n\n", False)])
+async def test_a_stream_that_just_stops_raises(wallet: SigningKey, end: str, raises: bool) -> None:
+    """A body that is whole for HTTP but lacks an answer's end raises, where the official client alone would take it."""
+    chunk = '{"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": []}'
+    body = f"data: {chunk}\n\n{end if not raises else end.replace('[DONE]', chunk)}".encode()
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {len(body)}\r\n\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head.encode() + body)
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        node = Node(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", wallet.address)
+        async with connect_async(wallet, [node]) as client:
+            answer = await client.chat.completions.create(**QUESTION, stream=True)
+            if raises:
+                with pytest.raises(openai.APIConnectionError) as caught:
+                    _ = [part async for part in answer]
+                assert "without [DONE]" in str(caught.value.__cause__)
+            else:
+                assert len([part async for part in answer]) == 1
 
 
 async def test_a_redirect_is_not_followed(devnet: Devnet, wallet: SigningKey) -> None:
