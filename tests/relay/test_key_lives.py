@@ -17,7 +17,8 @@ from tallygate.core.errors import Refusal
 from tallygate.core.keys import key_digest, key_digest_from_hash, mask, mint_api_key
 from tallygate.core.ledger import entry as e
 from tests.relay.test_admission import begin_upload, finish
-from tests.relay.world import MODEL, World, open_world, until
+from tests.relay.test_completions import send_completion
+from tests.relay.world import MODEL, World, chat_body, open_world, until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -186,6 +187,22 @@ async def test_a_model_that_the_key_may_not_use_is_refused() -> None:
 
         await world.ledger.change_key(key, "key", KeyTerms(models=frozenset({"another/model", MODEL})), "test")
         assert (await world.chat(model=MODEL.lower())).status == 200
+
+
+async def test_no_route_lets_a_key_have_a_model_that_it_may_not_use() -> None:
+    """Legacy completions, estimates, the list and the look at one model keep to a key's models as chat does."""
+    async with open_world() as world:
+        await world.ledger.change_key(key_id(world), "key", KeyTerms(models=frozenset({"another/model"})), "test")
+        chat, legacy = await world.chat(), await (await send_completion(world)).answer()
+        caller = await world.connect()
+        await caller.request("POST", "/v1/estimate", world.headers(), chat_body())
+        estimate = (await caller.answer()).json()
+        listed, looked = await world.get("/v1/models"), await world.get(f"/v1/models/{MODEL}")
+
+        assert chat.status == legacy.status == looked.status == estimate["refusal"]["status"] == 403
+        assert chat.json() == legacy.json() == looked.json() == {"error": estimate["refusal"]["error"]}
+        assert listed.json()["data"] == []
+        assert world.entries(e.HOLD) == []
 
 
 # --- calls under way ---

@@ -104,6 +104,22 @@ async def live_through(world: World, dice: random.Random) -> list[int]:
     return statuses
 
 
+async def test_who_is_cut_twice_is_told_the_first_reason() -> None:
+    """A gateway that stops in the very moment in which a key ends does not tell its caller to come back."""
+    async with open_world(calls_under_way="cut") as world:
+        world.order("barrier", count=100)
+        caller = await world.send()
+        await world.arrival(1)
+        pausing = asyncio.ensure_future(world.ledger.pause_key(world.ledger.keys()[0].id, "test"))
+        await asyncio.sleep(0)
+        world.gateway.relay.cut()
+        answer = await caller.answer()
+        await pausing
+
+        assert (answer.status, answer.code) == (401, "invalid_api_key")
+        assert "retry-after" not in answer.headers
+
+
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("calls_under_way", ["finish", "cut"])
 async def test_nothing_is_lost_where_all_of_it_meets(seed: int, calls_under_way: str) -> None:

@@ -127,8 +127,8 @@ class Life:
 
     def cut(self, why: Refusal | None = None) -> None:
         """Break the call off, though its caller is still there: the gateway stops, or its key may not call any more."""
-        if why is not None and (self._cut or self._draining):
-            return  # drained is read on for its bill, whoever's it is: nobody is served by it
+        if self._cut or (why is not None and self._draining):
+            return  # the first reason is told; what is drained is read on for its bill: nobody is served by it
         self._cut, self._why = True, why
         self._stop()
 
