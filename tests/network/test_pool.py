@@ -216,6 +216,16 @@ def test_routes() -> None:
     assert 0.85 < firsts["second0"] / 1000 < 0.95
 
 
+def test_a_look_has_the_order_of_a_models_own_priorities() -> None:
+    """What is looked at, as for an estimate, comes in the order in which it would be tried, also with other ranks."""
+    first, second = FakeUpstream("first"), FakeUpstream("second", priority=1)
+    first.routes = {"last": (7, 1)}
+    found = pool(first, second)
+
+    assert [place.name for place, _ in cast("Any", found.look("LAST"))] == ["second0", "first0"] == order(found, "LAST")
+    assert [place.name for place, _ in cast("Any", found.look("m"))] == ["first0", "second0"]
+
+
 def test_each_choice_pays_for_retries() -> None:
     """Each choice of places pays its share of a retry into the budget."""
     budget = RetryBudget(lambda: 0.0, 50, 0)

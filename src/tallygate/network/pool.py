@@ -54,8 +54,10 @@ class UpstreamPool:
         return any(not place.is_out for place, _ in self.look(model))
 
     def look(self, model: str) -> Sequence[tuple[Target, str]]:
-        """Return the places for a model as they are configured: nothing is drawn, and nobody's turn is taken."""
-        return _usable([(place, theirs) for upstream, theirs in self._takers(model) for place in upstream.places])
+        """Return the places for a model by priority: nothing is drawn, and nobody's turn is taken."""
+        lowered = model.lower()
+        able = sorted(self._takers(model), key=lambda taker: _rank(taker[0], lowered)[0])
+        return _usable([(place, theirs) for upstream, theirs in able for place in upstream.places])
 
     def targets(self, model: str) -> Sequence[tuple[Target, str]]:
         """Return the places to try for a model, best first, each with the model's name there."""
@@ -88,10 +90,7 @@ class UpstreamPool:
 
     def _shuffle(self, able: Sequence[tuple[Upstream, str]], lowered: str) -> list[tuple[Upstream, str]]:
         """Order upstreams by their priority for a model, and those of one priority at random by weight."""
-        rest = [
-            (*upstream.routes.get(lowered, (upstream.priority, upstream.weight)), upstream, theirs)
-            for upstream, theirs in able
-        ]
+        rest = [(*_rank(upstream, lowered), upstream, theirs) for upstream, theirs in able]
         ordered = []
         while rest:
             best = min(priority for priority, *_ in rest)
@@ -104,6 +103,11 @@ class UpstreamPool:
             ordered.append((place[2], place[3]))
             rest.remove(place)
         return ordered
+
+
+def _rank(upstream: Upstream, lowered: str) -> tuple[int, int]:
+    """Return the priority and the weight of an upstream for a model."""
+    return upstream.routes.get(lowered, (upstream.priority, upstream.weight))
 
 
 def _usable(places: list[tuple[Target, str]]) -> list[tuple[Target, str]]:
