@@ -45,10 +45,8 @@ async def rewire(world: World, **access: Any) -> None:
 
 
 async def test_a_node_that_dies_mid_load_loses_its_traffic() -> None:
-    """When a node stops answering amid many calls, new ones go elsewhere at once, and those that it had are mended.
-
-    What it has lost on a reused connection is tried once more there, on a fresh one, and that was the one risky retry.
-    """
+    """When a node stops answering amid many calls, new ones go elsewhere at once, and those that it had are mended."""
+    # What it has lost on a reused connection is tried once more there, on a fresh one: that was the one risky retry.
     async with open_world(devnet=FIVE) as world:
         for _ in range(10):
             assert (await world.chat(stream=True)).status == 200
