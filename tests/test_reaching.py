@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tallygate.config import DiscoverySettings
+from tallygate.config import DiscoverySettings, GonkaAccess
 from tallygate.core.ledger import entry as e
 from tallygate.reaching import open_for_questions, watch_networks
 from tests.network.scripted_server import Server, serve
@@ -70,6 +70,7 @@ async def test_questions_know_the_discovered_nodes() -> None:
         assert (await world.chat()).status == 200
         (settled,) = world.entries(e.SETTLE)
         (upstream,) = world.upstreams
+        assert isinstance(upstream.access, GonkaAccess)
         asked = replace(upstream, access=replace(upstream.access, nodes=(), discovery=discover_at(server)))
         async with open_for_questions([asked]) as upstreams:
             bill = await upstreams["signed"].ask_bill(settled.upstream_reference or "", settled.node)
