@@ -14,8 +14,9 @@ from tallygate.core.nodes import NonsenseError
 from tallygate.core.pricing import UpstreamRate
 from tallygate.core.retry import LOST, judge_status
 from tallygate.core.signing import RequestTimestamps, Scheme, SigningKey
-from tallygate.network.discovery import parse_time_ns
+from tallygate.network.discovery import Source, _locate, parse_time_ns
 from tallygate.network.gonka import GonkaUpstream
+from tallygate.network.origin import Origin
 from tallygate.network.watching import ChainWatch
 from tests.network import small_network as n
 from tests.network.scripted_server import PATIENT, Server, answer, client, serve
@@ -245,6 +246,25 @@ async def test_timestamps_follow_the_chains_time() -> None:
 
     assert [round(stamp / 10**9) for stamp in stamps] == [0, 30, 0, 0]
     assert found.upstream.describe()["clock_is_too_far"]
+
+
+@pytest.mark.parametrize(
+    ("source", "url", "found"),
+    [
+        ("node.example", "http://other.example:8000/v1", True),
+        ("node.example", "http://169.254.169.254/latest", False),
+        ("node.example", "http://localhost:6379", False),
+        ("127.0.0.1", "http://127.0.0.1:9001", True),
+        ("node.example", "file:///etc/passwd", False),
+        ("node.example", "http://user:password@other.example", False),
+        ("node.example", "http://other.example/?a=b", False),
+    ],
+)
+def test_strangers_lead_nobody_astray(source: str, url: str, found: bool) -> None:
+    """A URL that a participant has registered is asked only if it is plain, and not one of our own network's."""
+    place = _locate(url, A, Source(Origin("http", source, 80), b""))
+
+    assert (place is not None) is found
 
 
 def test_times() -> None:
