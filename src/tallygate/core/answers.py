@@ -38,7 +38,32 @@ INTERNAL: Final = frozenset(
 caller asked for some."""
 
 _OWNED: Final = frozenset({"id", "object", "created", "model", "choices", "usage"})
-_HIDDEN_IN_CHOICE: Final = INTERNAL | {"usage"}
+FOREIGN_COSTS: Final = frozenset(
+    {
+        "cost",
+        "cost_usd",
+        "cost_details",
+        "cost_in_usd_ticks",
+        "estimated_cost",
+        "response_cost",
+        "total_cost",
+        "total_cost_usd",
+        "base_cost_usd",
+        "platform_fee_usd",
+        "balance",
+        "billing",
+        "credits",
+        "credits_used",
+        "provider_metadata",
+        "usage_metadata",
+        "x_groq",
+    }
+)
+"""What other gateways and brokers say of money and usage beside an answer: what it cost *us*. A caller pays by our
+sheet, and is told so once, in `usage`; `usage` itself is written anew, so what stood in it never passes."""
+
+_HIDDEN: Final = INTERNAL | FOREIGN_COSTS
+_HIDDEN_IN_CHOICE: Final = _HIDDEN | {"usage"}
 """Some upstreams report usage inside a choice too; a caller sees usage once, with its cost."""
 
 TEXTS: Final = ("content", "reasoning_content", "reasoning", "refusal")
@@ -118,8 +143,8 @@ def clean_choice(choice: Members, text_key: str, tally: Tally, logprobs: int | N
         if told is None or (told == 0 and tally.tokens == 0):
             texts = () if tally.texts is None else _written_texts(parts)
             tally.add_untold(_written_bytes(parts), bytes(choice.get("index", b"0")), *texts)
-        if not INTERNAL.isdisjoint(parts):
-            kept = {name: raw for name, raw in parts.items() if name not in INTERNAL}
+        if not _HIDDEN.isdisjoint(parts):
+            kept = {name: raw for name, raw in parts.items() if name not in _HIDDEN}
             choice = {**choice, text_key: Raw(encode(kept))}
     tally.tokens += told or 0
     if _HIDDEN_IN_CHOICE.isdisjoint(choice):
@@ -132,7 +157,7 @@ def clean_choice(choice: Members, text_key: str, tally: Tally, logprobs: int | N
 
 def other_members(members: Mapping[str, Raw]) -> Members:
     """Return the members of an answer that we neither own nor hide."""
-    return {name: raw for name, raw in members.items() if name not in _OWNED and name not in INTERNAL}
+    return {name: raw for name, raw in members.items() if name not in _OWNED and name not in _HIDDEN}
 
 
 def read_answer(body: bytes, tally: Tally, logprobs: int | None = None) -> tuple[Members, list[Members]]:
