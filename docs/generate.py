@@ -77,6 +77,7 @@ def _statuses() -> Iterator[tuple[str, Failure]]:
         (402, b"", "402"),
         (403, b'{"error":"Transfer Agent not allowed"}', "403 Transfer Agent not allowed"),
         (404, b"", "404"),
+        (409, b'{"error":"finalizing"}', "409 while an escrow is settled"),
         (410, b"", "410 (the node is out for good)"),
         (413, b"", "413"),
         (422, b"", "422"),

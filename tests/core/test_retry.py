@@ -81,7 +81,8 @@ ROWS = [
     (504, "reduced max tokens", BEARER, RISKY, BROKEN, True, 0, False),
     (503, "admission blocked", BEARER, NODE, UNAVAILABLE, False, 5, False),
     (308, "disabled", BEARER, UPSTREAM, MISCONFIGURED, False, 5, True),
-    (409, "finalising", BEARER, UPSTREAM, MISCONFIGURED, False, 5, True),
+    (409, "devshard is finalizing", BEARER, NODE, UNAVAILABLE, False, 5, False),
+    (409, "conflict", BEARER, UPSTREAM, MISCONFIGURED, False, 5, True),
 ]
 
 

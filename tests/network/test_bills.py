@@ -221,7 +221,7 @@ async def test_a_gateway_is_asked_with_our_key_and_once_for_its_fee(status: byte
     async with serve(play(answers, asked)) as server, client() as http:
         up = gateway(http, server.origin())
         for _ in range(2):
-            assert await up.ask_bill("req-1", None) == Bill(150 + fee, 100, 50)
+            assert await up.ask_bill("req-1@42", None) == Bill(150 + fee, 100, 50)
     paths = [line for line in asked if line.startswith("/")]
     assert paths == ["/v1/status", "/v1/requests/req-1", "/v1/requests/req-1"]
     assert [line for line in asked if line not in paths] == ["Authorization: Bearer zebra"] * 3

@@ -159,7 +159,7 @@ async def test_abandon() -> None:
     [
         ([b"X-Request-Id: req_1"], "req_1"),
         ([b"X-Devshard-Id: devshard-12-3"], "devshard-12-3"),
-        ([b"X-Devshard-Id: d", b"X-Request-Id: r"], "r"),
+        ([b"X-Devshard-Id: 42", b"X-Request-Id: req-1"], "req-1@42"),
         ([b"X-Request-Id: aGk+/w=="], "aGk+/w=="),
         ([b"X-Request-Id: the words of a prompt", b"X-Devshard-Id: d"], "d"),
         ([b"X-Request-Id: the words of a prompt"], None),

@@ -229,6 +229,13 @@ def _judge_404(said: str, _: Mapping[str, str], __: bool) -> Failure:
     return Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, detail="model not there: " + _known(said))
 
 
+def _judge_409(said: str, _: Mapping[str, str], __: bool) -> Failure:
+    # The network's gateway program settles an escrow now; with the next escrow it is back, as nobody's mistake.
+    if "finaliz" in (lowered := said.lower()) or "finalis" in lowered or "settle" in lowered:
+        return Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=_AVOID_S, detail="settles its escrow")
+    return _misconfigured("status 409")
+
+
 def _judge_410(said: str, headers: Mapping[str, str], signed: bool) -> Failure:
     if not signed:  # a retired model, perhaps; the place has others
         return _judge_404(said, headers, signed)
@@ -259,6 +266,7 @@ _JUDGES: Final = {
     402: _judge_key,
     403: _judge_403,
     404: _judge_404,
+    409: _judge_409,
     410: _judge_410,
     413: _judge_413,
     422: _judge_422,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tallygate.network.bills import ask_fee, ask_gateway
 from tallygate.network.place import Place
-from tallygate.network.sending import SentAnswer, send
+from tallygate.network.sending import SentAnswer, request_of, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -81,8 +81,9 @@ class BearerUpstream(Place):
         if self._fee_ngonka is None:
             fee = await ask_fee(self._client, self._origin, self._base_path, self._authorization)
             self._fee_ngonka = self.rate.attempt_ngonka if fee is None else fee
+        request = request_of(reference)
         return await ask_gateway(
-            self._client, self._origin, self._base_path, self._authorization, reference, self._fee_ngonka
+            self._client, self._origin, self._base_path, self._authorization, request, self._fee_ngonka
         )
 
     @property

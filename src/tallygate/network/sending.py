@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from tallygate.network.client import HttpClient
     from tallygate.network.origin import Origin
 
+ESCROW_MARK: Final = "@"
+"""Stands between the two ids of one attempt; no id has it."""
+
 _REFERENCE: Final = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}", re.ASCII)
 
 
@@ -169,6 +172,16 @@ def judge(error: UpstreamConnectionError) -> Failure:
 
 
 def _reference(headers: Mapping[str, str]) -> str | None:
-    """Return the id that an upstream gives an attempt; what does not look like one might be a text of a caller."""
-    named = (headers.get(name, "") for name in ("x-request-id", "x-devshard-id"))
-    return next(filter(_REFERENCE.fullmatch, named), None)
+    """Return the id that an upstream gives an attempt; what does not look like one might be a text of a caller.
+
+    The network's gateway program names the request and, besides, the escrow that pays it: both are kept, as
+    `request@escrow`, since only the two together find the attempt again once the escrow has been settled.
+    """
+    named = [headers.get(name, "") for name in ("x-request-id", "x-devshard-id")]
+    ids = [name for name in named if _REFERENCE.fullmatch(name)]
+    return ESCROW_MARK.join(ids) or None
+
+
+def request_of(reference: str) -> str:
+    """Return the id of the request in a reference, without that of its escrow."""
+    return reference.partition(ESCROW_MARK)[0]
