@@ -17,7 +17,9 @@ TOKENS: dict[str, Any] = {"prompt_tokens": 3, "completion_tokens": 2, "total_tok
 CHOICE: dict[str, Any] = {"index": 0, "finish_reason": "stop"}
 
 GATEWAYS: dict[str, dict[str, Any]] = {
-    "OpenRouter": {"usage": {**TOKENS, "cost": SPY, "is_byok": False, "cost_details": {"upstream_inference_cost": SPY}}},
+    "OpenRouter": {
+        "usage": {**TOKENS, "cost": SPY, "is_byok": False, "cost_details": {"upstream_inference_cost": SPY}}
+    },
     "GonkaGate": {
         "usage": {**TOKENS, "base_cost_usd": SPY, "platform_fee_usd": SPY, "total_cost_usd": SPY},
     },
@@ -52,13 +54,13 @@ def test_an_answer_says_our_cost_only(gateway: str) -> None:
 
 @pytest.mark.parametrize("is_separate", [True, False])
 @pytest.mark.parametrize("gateway", GATEWAYS)
-def test_a_stream_says_our_cost_only(gateway: str, is_separate: bool) -> None:  # noqa: FBT001  (a case of the table)
+def test_a_stream_says_our_cost_only(gateway: str, is_separate: bool) -> None:
     """In a stream of any gateway, on the last chunk or on one without choices, the only money is what we charge."""
     counted = tally()
     relayed = Relayed("chatcmpl-1", "our/id", 1, 1, include_usage=False, tally=counted)
     text = {"index": 0, "delta": {"content": "Hi!"}}
     end = {**CHOICE, "delta": {}}
-    frames = [{"choices": [text]}, {"choices": [end]}, {"choices": []}]
+    frames: list[dict[str, Any]] = [{"choices": [text]}, {"choices": [end]}, {"choices": []}]
     frames[2 if is_separate else 1] |= GATEWAYS[gateway]
     out = relayed.feed([json.dumps(frame).encode() for frame in frames])
     out += relayed.feed([b"[DONE]"]) + relayed.end(OURS)

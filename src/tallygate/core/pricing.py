@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tallygate.core.errors import InvariantBrokenError
+from tallygate.core.quoting import Quote  # noqa: TC001  (the decoder of a sheet reads the annotation)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,17 +60,24 @@ class Sheet(msgspec.Struct, frozen=True):
         prices: Price by canonical model id.
         configured: The prices that the configuration file asked for when this version was made. A later start
             compares with it, so that a changed file takes effect and an unchanged one does not undo `prices set`.
+        quoted: What the prices were made of that an upstream told; absent where none did.
     """
 
     version: int
     fee_ppm: int
     prices: dict[str, Price]
     configured: dict[str, Price] = {}
+    quoted: dict[str, Quote] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         """Refuse a fee that would turn a charge round, or that no amount could hold."""
         if type(self.fee_ppm) is not int or not 0 <= self.fee_ppm <= FEE_PPM_MAX:
             raise ValueError(f"a platform fee must be between 0 and {FEE_PPM_MAX} parts per million")
+
+    @property
+    def quotes(self) -> Mapping[str, Quote]:
+        """What the prices were made of, by model, as far as upstreams told them."""
+        return {} if self.quoted is msgspec.UNSET else self.quoted
 
     def encode(self) -> str:
         """Return the canonical JSON text that a `sheet` entry carries."""
@@ -140,13 +148,20 @@ class UpstreamRate:
         return min(bill, BILL_NGONKA_MAX)
 
 
-def revised(sheet: Sheet, changes: Mapping[str, Price], *, fee_ppm: int | None = None) -> Sheet:
-    """Return the next version of a sheet with some prices changed."""
+def revised(
+    sheet: Sheet,
+    changes: Mapping[str, Price],
+    *,
+    fee_ppm: int | None = None,
+    quotes: Mapping[str, Quote] | None = None,
+) -> Sheet:
+    """Return the next version of a sheet with some prices changed; a quote stands only beside the price made of it."""
     return Sheet(
         version=sheet.version + 1,
         fee_ppm=sheet.fee_ppm if fee_ppm is None else fee_ppm,
         prices={**sheet.prices, **changes},
         configured=sheet.configured,
+        quoted=_requoted(sheet, changes, quotes or {}),
     )
 
 
@@ -166,4 +181,13 @@ def reconciled(sheet: Sheet | None, configured: Mapping[str, Price], fee_ppm: in
         fee_ppm=fee_ppm,
         prices={**sheet.prices, **changes},
         configured=dict(configured),
+        quoted=_requoted(sheet, changes, {}),
     )
+
+
+def _requoted(
+    sheet: Sheet, changes: Mapping[str, Price], quotes: Mapping[str, Quote]
+) -> dict[str, Quote] | msgspec.UnsetType:
+    """Return the quotes of the next version: none of a model whose price somebody else has set."""
+    kept = {model: quote for model, quote in sheet.quotes.items() if model not in changes}
+    return {**kept, **quotes} or msgspec.UNSET

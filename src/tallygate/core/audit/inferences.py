@@ -17,7 +17,8 @@ from tallygate.core.audit.problems import P1, P3, P4, P6, P7, Tell
 from tallygate.core.audit.rules import BASE, FEE, HELD, PAID, UNPAID, is_payable
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Entry, Flag, entry_id
-from tallygate.core.pricing import Sheet, platform_fee
+from tallygate.core.pricing import Price, Sheet, platform_fee
+from tallygate.core.quoting import Quote, QuoteError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -154,6 +155,9 @@ class Inferences:
         listed = self._listed.setdefault(sheet.version, {})
         for model, price in sheet.prices.items():
             listed[model] = Listed(price.input, price.output, price.call, sheet.fee_ppm)
+        for model, quote in sheet.quotes.items():
+            if not _is_made_of(sheet.prices.get(model), quote):
+                tell(P6, f"sheet version {sheet.version} has another price of {model} than its quote gives")
         self.sheets_digest = sha256(self.sheets_digest + text.encode()).digest()
 
     def listed_in_force(self, entry: Entry) -> Listed | None:
@@ -367,3 +371,11 @@ def _count_ending(entry: Entry, moves: Moves, hold: OpenHold, others: Sequence[E
         lost = min(billed, unpaid)
         unpaid -= lost
         figures.count_expired_sendings(entry, began, billed - lost, lost)
+
+
+def _is_made_of(price: Price | None, quote: Quote) -> bool:
+    """Return whether a price is what its quote gives, to the pico-dollar."""
+    try:
+        return price is not None and (price.input, price.output, price.call) == quote.picousd()
+    except QuoteError:
+        return False
