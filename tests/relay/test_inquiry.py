@@ -13,6 +13,7 @@ from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.reconciliation import Attempts, Basis, Bill, Reconciliation, Unreported
 from tallygate.core.pricing import UpstreamRate
 from tallygate.devnet import DevnetSettings
+from tallygate.network.sending import request_of
 from tallygate.relay.inquiry import MISSES_MAX, QUESTIONS_MAX, reconcile
 from tests.core.ledger.test_reconciliation import attempt
 from tests.relay.world import World, open_world, until
@@ -71,21 +72,26 @@ async def leave_at(world: World, frames: int) -> None:
     await until(lambda: not world.account.held)
 
 
+def request_id(attempt: Attempt) -> str:
+    """Return the network's id of an attempt, without that of the escrow that paid."""
+    return request_of(attempt.reference or "")
+
+
 def assert_explained(world: World, found: Reconciliation) -> None:
     """Check that what was compared is the chain's own bill, attempt by attempt, and the rest is told by reason."""
     chain = {item.request_id or item.id: item.cost_ngonka for item in world.devnet.chain.inferences.values()}
     attempts = booked(world)
-    known = [attempt for attempt in attempts if attempt.reference in chain]
+    known = [attempt for attempt in attempts if request_id(attempt) in chain]
 
-    assert {attempt.reference for attempt in known} == chain.keys()  # nothing was billed that the books do not know
+    assert set(map(request_id, known)) == chain.keys()  # nothing was billed that the books do not know
     assert found.total.compared == len(known) == len(chain)
     assert found.total.reported_ngonka == sum(chain.values())
     assert found.total.compared_ngonka == sum(attempt.booked_ngonka for attempt in known)
-    drifts = [chain[attempt.reference or ""] - attempt.booked_ngonka for attempt in known]
+    drifts = [chain[request_id(attempt)] - attempt.booked_ngonka for attempt in known]
     assert found.total.drifting == sum(map(bool, drifts))
     assert found.total.drift_ngonka == sum(drifts) == found.drift_ngonka.total()
     assert {(drift.attempt.reference, drift.ngonka) for drift in found.worst} <= {
-        (attempt.reference, chain[attempt.reference or ""] - attempt.booked_ngonka) for attempt in known
+        (attempt.reference, chain[request_id(attempt)] - attempt.booked_ngonka) for attempt in known
     }
     assert found.total.booked_ngonka == -sum(
         world.posted_ngonka(e.payable_account(upstream.name)) for upstream in world.gateway.upstreams.upstreams

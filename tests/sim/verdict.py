@@ -87,7 +87,7 @@ class Verdict:
 
     def _find_truth(self, ending: Entry) -> Inference | None:
         """Return the chain's record of the sending that an ending ends."""
-        reference = ending.upstream_reference or ""
+        reference = (ending.upstream_reference or "").partition("@")[0]  # without the escrow that paid
         if ending.upstream == "signed":
             return self._chain.inferences.get(reference)
         return next((known for known in self._chain.inferences.values() if known.request_id == reference), None)

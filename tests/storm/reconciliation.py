@@ -97,13 +97,18 @@ def _find_sendings(entries: Sequence[Entry]) -> Iterator[Sending]:
             under_way[entry.inference] -= 1
             is_paid = any(name == "cost/paid" for _, name, _ in entry.postings)
             cause = _name_cause(entry) if is_paid else "failed, tried elsewhere"
-            yield Sending(cause, entry.upstream_reference, ngonka)
+            yield Sending(cause, _request_of(entry), ngonka)
         elif entry.kind == "settle":
-            yield Sending(_name_cause(entry), entry.upstream_reference, ngonka)
+            yield Sending(_name_cause(entry), _request_of(entry), ngonka)
         elif entry.kind == "void":
-            yield Sending("no usable answer", entry.upstream_reference, ngonka)
+            yield Sending("no usable answer", _request_of(entry), ngonka)
         elif entry.kind == "expire":
             yield Sending("cut off by a kill", None, ngonka, under_way[entry.inference])
+
+
+def _request_of(entry: Entry) -> str | None:
+    """Return the network's id of a sending, without that of the escrow that paid."""
+    return None if entry.upstream_reference is None else entry.upstream_reference.partition("@")[0]
 
 
 def _name_cause(entry: Entry) -> str:
