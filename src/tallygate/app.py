@@ -1,4 +1,4 @@
-"""The composition root: from settings to a running gateway. With `opening`, the only file that names concrete adapters.
+"""The composition root: from settings to a running gateway. It, `opening` and `feeds` alone name concrete adapters.
 
 Read it from the top: what is built on an open store (`build`), how it runs and ends (`serve`).
 """
@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import random
-import signal
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from tallygate.alarms import AlarmingMeter
 from tallygate.api.admin import AdminApi
 from tallygate.api.balance import BalanceApi
 from tallygate.api.callers import Callers
@@ -40,6 +39,7 @@ from tallygate.core.ledger.reconciliation import Attempts
 from tallygate.core.pricing import reconciled
 from tallygate.core.tags import Tags
 from tallygate.entropy import EntropyPool
+from tallygate.feeds import Feeds, build_feeds
 from tallygate.front import build_public_edge, build_public_server
 from tallygate.metrics import Metrics, Watched
 from tallygate.network.webhook import deliver_events
@@ -49,14 +49,16 @@ from tallygate.relay import Relay
 from tallygate.relay.guard import KeyGuard
 from tallygate.relay.inquiry import reconcile
 from tallygate.relay.limiter import EmbeddedLimiter
+from tallygate.running import listen_for_stop, running, settle_interpreter
 from tallygate.storage.keeping.history import read_sendings
 from tallygate.storage.past.embedded import EmbeddedHistory
 from tallygate.storage.past.sqlite_past import SqlitePast
 from tallygate.tokenizerfile import FileTokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
 
+    from tallygate.api.admin.alarms import Lookout
     from tallygate.api.http import Route
     from tallygate.config import Settings
     from tallygate.core.ledger.reconciliation import Attempt, Reconciliation
@@ -107,6 +109,7 @@ class Gateway:
     public_edge: Edge
     admin_edge: Edge
     guard: KeyGuard | None
+    feeds: Feeds
 
 
 def read_tokenizers(settings: Settings) -> dict[str, FileTokenizer]:
@@ -146,6 +149,7 @@ def build_admin(
     pepper: bytes,
     upstreams: UpstreamPool | None,
     proofs: EmbeddedProofs | None = None,
+    lookout: Lookout | None = None,
 ) -> AdminApi:
     """Return the operator's routes, for the admin listener or for the command line's own process."""
     return AdminApi(
@@ -156,6 +160,7 @@ def build_admin(
         history=EmbeddedHistory(SqlitePast(settings.store.path)),
         upstreams=upstreams,
         proofs=proofs,
+        lookout=lookout,
         admin_key=None if settings.admin.key is None else settings.admin.key.reveal(),
         entropy=EntropyPool(),
         now_ns=time.time_ns,
@@ -175,13 +180,14 @@ def build(
     machine, metrics = machine or Machine(), metrics or Metrics()
     entropy = machine.entropy
     upstreams = build_upstreams(settings, machine.now_ns, machine.monotonic_s, machine.draw)
+    feeds = build_feeds(settings, ledger, machine.now_ns)
     problems, tags = Problems(settings.billing.insufficient_balance_status), Tags(pepper)
     limiter = EmbeddedLimiter(machine.monotonic_s, settings.limits.of_keys, settings.limits.of_accounts)
     relay = Relay(
         ledger=ledger,
         limiter=limiter,
         upstreams=upstreams,
-        meter=metrics,
+        meter=AlarmingMeter(metrics, feeds.alarms),
         mint_id=lambda: ids.inference_id(machine.now_ns() // 1_000_000, entropy(10)),
         time_s=lambda: machine.now_ns() // 10**9,
         render_error=problems.error,
@@ -198,19 +204,15 @@ def build(
     history = EmbeddedHistory(SqlitePast(settings.store.path))
     policy = settings.server.parameters
     public = PublicApi(callers=callers, ledger=ledger, digests=digests, catalog=catalog, relay=relay, policy=policy)
-    models = ModelApi(
-        callers=callers, ledger=ledger, catalog=catalog, upstreams=upstreams, public=settings.server.public_models
-    )
-    pricing = PricingApi(callers=callers, ledger=ledger, catalog=catalog)
-    balance = BalanceApi(callers=callers, ledger=ledger)
+    shown = _build_shown(settings, ledger, catalog, callers, upstreams)
     identity = IdentityApi(callers, ledger, limiter, machine.now_ns, settings.events.low_balance_picousd)
     estimates = EstimateApi(callers=callers, catalog=catalog, relay=relay, problems=problems, policy=policy)
-    admin = build_admin(settings, ledger, pepper, upstreams, proofs)
+    admin = build_admin(settings, ledger, pepper, upstreams, proofs, feeds.lookout)
 
-    metrics.watch(Watched(ledger, upstreams, proofs, lambda: relay.under_way, machine.now_ns))
+    metrics.watch(Watched(ledger, upstreams, proofs, lambda: relay.under_way, machine.now_ns, *feeds.lookout))
     figures = _build_figures(settings, metrics)
     usage = UsageApi(callers=callers, answers=UsageAnswers(history, tags, machine.now_ns))
-    apis = (public, models, estimates, pricing, balance, identity, usage)
+    apis = (public, *shown, estimates, identity, usage)
     routes = [route for api in apis for route in api.routes()]
     if proofs is not None:
         routes += ProofApi(ledger=ledger, proofs=proofs, callers=callers).routes()
@@ -228,9 +230,23 @@ def build(
         upstreams=upstreams,
         relay=relay,
         public=public,
+        feeds=feeds,
         guard=KeyGuard(relay, ledger) if settings.keys.calls_under_way == "cut" else None,
         public_edge=build_public_edge(settings.server.edge, router, callers, problems, mint_request_id, now_s),
         admin_edge=Edge(CountingRouter(admin_routes, problems, metrics), problems, mint_request_id),
+    )
+
+
+def _build_shown(
+    settings: Settings, ledger: EmbeddedLedger, catalog: Catalog, callers: Callers, upstreams: UpstreamPool
+) -> Sequence[ModelApi | PricingApi | BalanceApi]:
+    """Return what shows callers models, prices and balances."""
+    is_public = settings.server.public_models
+    models = ModelApi(callers=callers, ledger=ledger, catalog=catalog, upstreams=upstreams, public=is_public)
+    return (
+        models,
+        PricingApi(callers=callers, ledger=ledger, catalog=catalog),
+        BalanceApi(callers=callers, ledger=ledger),
     )
 
 
@@ -264,7 +280,7 @@ async def serve(
         StoreLockedError, NotAStoreError, SecretFileError, AnchorError: The store cannot be opened.
         PortBusyError: A port is taken.
     """
-    stop = _listen_for_stop()  # before anything is open: a signal during the start ends it well, too
+    stop = listen_for_stop()  # before anything is open: a signal during the start ends it well, too
     metrics = Metrics()
     ledger, pepper = open_books(settings.store, settings.events, accept_lost_tail=accept_lost_tail, meter=metrics)
     async with contextlib.AsyncExitStack() as stack:
@@ -273,6 +289,7 @@ async def serve(
         stack.push_async_callback(proofs.close)
         gateway = build(settings, ledger, pepper, proofs=proofs, metrics=metrics)
         stack.push_async_callback(gateway.upstreams.close)
+        stack.push_async_callback(gateway.feeds.close)
         server = settings.server
         public = build_public_server(server, gateway.public_edge)
         admin = HttpServer(gateway.admin_edge)
@@ -284,16 +301,17 @@ async def serve(
         admin_port = await admin.start(settings.admin.host, settings.admin.port)
         port = await public.start(server.host, server.port)
         proofs.mind()
-        _settle_interpreter()
+        settle_interpreter()
         announce("ready", port, admin_port)
         chores = [
             _keep_sweeping(settings, gateway),
             deliver_events(settings.events.webhook, ledger),
             forget_regularly(gateway, FORGET_EVERY_S),
+            *gateway.feeds.chores(),
         ]
         if gateway.guard is not None:
             chores.append(gateway.guard.look_regularly(LOOK_EVERY_S))
-        async with _running(*chores):
+        async with running(*chores):
             await stop.wait()
             await _drain(gateway, public, server.drain_s)
 
@@ -315,25 +333,6 @@ async def _keep_sweeping(settings: Settings, gateway: Gateway) -> None:
             await sweep(settings, gateway)
 
 
-@contextlib.asynccontextmanager
-async def _running(*chores: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Have chores done beside what is inside, and break them off at its end."""
-    tasks = [asyncio.create_task(chore) for chore in chores]
-    for task in tasks:
-        task.add_done_callback(_log_defect)
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _log_defect(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (defect := task.exception()) is not None:
-        _log.error("a chore has failed, and is not done any more until the next start", exc_info=defect)
-
-
 async def forget_regularly(gateway: Gateway, every_s: float) -> None:
     """Forget idempotency keys and answers whose day is over, now and then every so often."""
     while True:
@@ -342,22 +341,6 @@ async def forget_regularly(gateway: Gateway, every_s: float) -> None:
                 _log.info("idempotency keys forgotten", count=count)
         gateway.relay.replays.purge()
         await asyncio.sleep(every_s)
-
-
-def _settle_interpreter() -> None:
-    """Spare the garbage collector what has been built so far, and make its rounds rarer: calls leave few cycles."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
-
-
-def _listen_for_stop() -> asyncio.Event:
-    """Return what is set when the operator or the system wants the process to end."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 async def _drain(gateway: Gateway, public: HttpServer, drain_s: float) -> None:

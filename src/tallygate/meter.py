@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tallygate.core.ledger.records import Written
+    from tallygate.core.retry import Failure
 
 
 class CallEnd(NamedTuple):
@@ -46,8 +47,11 @@ class Meter(Protocol):
     def call_ended(self, end: CallEnd) -> None:
         """Count the ending of a call."""
 
-    def sending_failed(self, upstream: str, kind: str) -> None:
-        """Count a failed sending; the kind is a row of the retry table."""
+    def sending_failed(self, upstream: str, node: str | None, failure: Failure) -> None:
+        """Count a failed sending; its kind is a row of the retry table."""
+
+    def sending_answered(self, upstream: str, node: str | None) -> None:
+        """Count a sending of which the first byte of an answer came."""
 
     def batch_taken(self, entries: Sequence[Written]) -> None:
         """Count what the books have taken in one batch."""

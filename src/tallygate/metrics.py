@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+    from tallygate.alarms import Alarms
     from tallygate.core.ledger.entry import Entry
     from tallygate.core.ledger.records import Written
+    from tallygate.core.retry import Failure
+    from tallygate.core.wallets import Wallet
     from tallygate.meter import CallEnd
     from tallygate.ports import Ledger, Proofs, Upstreams
 
@@ -55,6 +58,8 @@ class Watched(NamedTuple):
     proofs: Proofs | None
     calls_under_way: Callable[[], int]
     now_ns: Callable[[], int]
+    alarms: Alarms | None = None
+    wallets: Callable[[], Sequence[Wallet]] = tuple
 
 
 class Metrics:
@@ -67,6 +72,7 @@ class Metrics:
         self._refusals: Tallies[Labels] = Tallies()
         self._calls: Tallies[Labels] = Tallies()
         self._upstream_errors: Tallies[Labels] = Tallies()
+        self._answered: Tallies[Labels] = Tallies()
         self._booked = _Booked()
         self._overhead, self._commit, self._batch = _Spread(_OVERHEAD_S), _Spread(_OVERHEAD_S), _Spread(_ENTRIES)
         self._first_byte: dict[str, _Spread] = defaultdict(lambda: _Spread(_ANSWER_S))
@@ -99,9 +105,15 @@ class Metrics:
         if end.overhead_s is not None:
             self._overhead.observe(end.overhead_s)
 
-    def sending_failed(self, upstream: str, kind: str) -> None:
+    def sending_failed(self, upstream: str, node: str | None, failure: Failure) -> None:
         """Count a failed sending."""
-        self._upstream_errors[upstream, kind] += 1
+        del node
+        self._upstream_errors[upstream, failure.kind] += 1
+
+    def sending_answered(self, upstream: str, node: str | None) -> None:
+        """Count a sending that was answered."""
+        del node
+        self._answered[(upstream,)] += 1
 
     def batch_taken(self, entries: Sequence[Written]) -> None:
         """Count what the books have taken in one batch."""
@@ -130,6 +142,7 @@ class Metrics:
         yield _spread("commit_seconds", "Waiting for the disk, per batch.", {(): self._commit})
         yield _spread("commit_entries", "Entries that share a commit.", {(): self._batch})
         yield _counter("upstream_errors", "Sendings that failed.", self._upstream_errors, "upstream", "kind")
+        yield _counter("upstream_answers", "Sendings that were answered.", self._answered, "upstream")
         yield from self._booked.collect()
         if self._watched is not None:
             yield from _look_up(self._watched, self._booked.unbalanced)
@@ -242,7 +255,21 @@ def _look_up(watched: Watched, unbalanced: int) -> Iterator[Metric]:
     if watched.proofs is not None and (signed := watched.proofs.latest) is not None:
         age_s = (watched.now_ns() - decode_checkpoint(signed.body).time_ns) / 10**9
         yield _gauge("checkpoint_age_seconds", "Since the books were last signed.", value=age_s)
+    yield from _look_around(watched)
     yield from _look_at_places(watched.upstreams)
+
+
+def _look_around(watched: Watched) -> Iterator[Metric]:
+    if watched.alarms is not None:
+        alarms = _gauge("alarms", "1 for an alarm that stands.", "kind", "subject")
+        for alarm in watched.alarms.standing:
+            alarms.add_metric((alarm.kind.value, alarm.subject), 1)
+        yield alarms
+    wallets = _gauge("wallet_ngonka", "What a wallet or an escrow has.", "upstream", "wallet", "state")
+    for wallet in watched.wallets():
+        for state, ngonka in wallet.amounts.items():
+            wallets.add_metric((wallet.upstream, wallet.subject, state), ngonka)
+    yield wallets
 
 
 def _look_at_places(upstreams: Upstreams) -> Iterator[Metric]:

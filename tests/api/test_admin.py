@@ -255,6 +255,29 @@ async def test_only_a_model_id_is_priced(operator: Operator, model: str) -> None
     assert (status, content["error"]["param"]) == (400, "model")
 
 
+async def test_a_price_is_given_back_to_the_network(operator: Operator) -> None:
+    """A price that is given back stays as it is; what has no price, is free, or is named with one, is refused."""
+    await operator.ask("POST", "/admin/v1/prices", {"model": "known", "input": "1", "output": "2", "call": "3"})
+    for _ in range(2):
+        status, sheet = await operator.ask("POST", "/admin/v1/prices", {"model": "known", "network": True})
+        assert (status, sheet["version"]) == (200, 2)
+        price = sheet["models"]["Known/Model"]
+        assert (price["input_usd_per_1m"], price["output_usd_per_1m"], price["usd_per_call"]) == ("1", "2", "3")
+        assert price["quote"]["upstream"] == "operator"
+    await operator.ask("POST", "/admin/v1/prices", {"model": "gift", "free": True})
+    for fields in ({"model": "known", "input": "1"}, {"model": "unpriced"}, {"model": "gift"}):
+        status, content = await operator.ask("POST", "/admin/v1/prices", {**fields, "network": True})
+        assert (status, content["error"]["param"]) == (400, "network")
+    _, sheet = await operator.ask("POST", "/admin/v1/prices", {"model": "known", "input": "5"})
+    assert sheet["models"]["Known/Model"]["quote"] is None
+
+
+async def test_alarms_and_wallets_are_a_gateways(operator: Operator) -> None:
+    """Where no gateway runs, there is nothing to say of alarms or wallets."""
+    for path in ("alarms", "wallets"):
+        assert (await operator.ask("GET", f"/admin/v1/{path}"))[0] == 404
+
+
 async def test_a_model_is_priced_under_its_canonical_id(operator: Operator) -> None:
     """An alias, or an id in other letters, prices the model that it stands for."""
     for name in ("KNOWN", "known/model", "Known/Model"):

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallygate.core.errors import Refusal
-from tallygate.core.events import EMPTY, LOW_BALANCE, OVERRUN, AccountEvent, find_events, out_of_money
+from tallygate.core.events import EMPTY, LOW_BALANCE, OVERRUN, OperatorEvent, find_events, out_of_money
 from tests.core.ledger.world import FIRST, MODEL, World, end, request, usage
 
 HELD = 143_008
 """What `World.hold` sets aside."""
 
 
-def events_of(world: World, threshold: int | None) -> list[list[AccountEvent]]:
+def events_of(world: World, threshold: int | None) -> list[list[OperatorEvent]]:
     """Return what each entry told, from the first."""
     return [list(find_events(written, threshold)) for written in world.entries]
 
@@ -34,7 +34,7 @@ def test_the_settlement_that_crosses_the_threshold_tells() -> None:
 
     assert not any(before)
     (event,) = last
-    assert event == AccountEvent(
+    assert event == OperatorEvent(
         LOW_BALANCE,
         world.last.time_ns,
         {
@@ -157,7 +157,7 @@ def test_a_refusal_tells_what_there_is_and_what_it_would_take() -> None:
     with pytest.raises(Refusal) as refused:
         world.hold()
 
-    assert out_of_money(request(), refused.value, 5) == AccountEvent(
+    assert out_of_money(request(), refused.value, 5) == OperatorEvent(
         EMPTY,
         5,
         {

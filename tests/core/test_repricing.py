@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallygate.core.pricing import PPM, Price, Sheet, reconciled, revised
+from tallygate.core.pricing import PPM, Price, Sheet, given_back, reconciled, revised
 from tallygate.core.quoting import Amounts, Quote, QuoteError
 from tallygate.core.repricing import Offer, PriceBounds, RateBounds, read_rate, reprice
 
@@ -105,6 +105,19 @@ def test_the_operators_prices_stand() -> None:
     kept = reconciled(fed, {}, 50_000)
     assert kept is not None
     assert kept.quotes == fed.quotes
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 10**15))
+def test_a_price_that_is_given_back_stays_until_a_feed_moves_it(inp: int, out: int, call: int) -> None:
+    """Giving a price back changes nothing of it, and its quote gives just that price; then the next offer counts."""
+    if not inp + out + call:
+        return
+    sheet = Sheet(1, 0, {"m": Price(inp, out, call)})
+    back = given_back(sheet, "m")
+    assert (back.version, back.prices) == (2, sheet.prices)
+    assert back.quotes["m"].picousd() == (inp, out, call)
+    wide = PriceBounds(change_ppm_max=10**15)
+    assert price(back, offer(), bounds=wide).prices["m"] == Price(620, 620)
 
 
 def test_without_a_rate_nothing_in_ngonka_is_priced() -> None:

@@ -8,10 +8,10 @@ from itertools import count
 
 from structlog.testing import capture_logs
 
-from tallygate.core.events import AccountEvent
+from tallygate.core.events import OperatorEvent
 from tallygate.storage.outbox import Outbox
 
-EVENT = AccountEvent("account.empty", 1_764_100_000_123_456_789, {"account": "acct_1", "balance_usd": "0.1"})
+EVENT = OperatorEvent("account.empty", 1_764_100_000_123_456_789, {"account": "acct_1", "balance_usd": "0.1"})
 
 
 def make_outbox(*, keeps: bool = True, kept_max: int = 3) -> Outbox:

@@ -63,6 +63,7 @@ def describe_sheet(sheet: Sheet) -> dict[str, Any]:
                 "output_usd_per_1m": format_price_per_million(price.output),
                 "usd_per_call": format_usd(price.call),
                 "free": price.free,
+                "quote": None if (quote := sheet.quotes.get(model)) is None else msgspec.to_builtins(quote),
             }
             for model, price in sorted(sheet.prices.items())
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tallygate.config.kinds import WrongValueError
@@ -25,6 +26,9 @@ T = TypeVar("T")
 OUTPUT_TOKENS: Final = 4096
 """The limit of an answer where nothing else is said: the network's own gateway caps answers there."""
 
+PROGRAM_TOKENS: Final = 3072
+"""What the network's own gateway program gives an answer whose caller sets no limit."""
+
 _PRICES: Final = (Model.input_usd_per_1m, Model.output_usd_per_1m, Model.usd_per_call)
 
 
@@ -37,6 +41,30 @@ def read_models(raw: Mapping[str, object], around: Surroundings) -> tuple[ModelS
     for model in tables:
         _claim(model, model, ("models", model), taken, report)
     return take_made(Attempt(_read_model, model, table, taken, around) for model, table in tables.items())
+
+
+def default_to_programs(
+    models: Iterable[ModelSettings], raw: Mapping[str, object], upstreams: Iterable[UpstreamSettings]
+) -> tuple[ModelSettings, ...]:
+    """Return the models, with the default of the network's gateway program where it serves one that has no other."""
+    served = [upstream.models for upstream in upstreams if upstream.program != "other"]
+    names = {ours.lower() for names in served if names is not None for ours in names}
+    return tuple(
+        _default_to_program(model)
+        if _says_none(raw, model) and (None in served or model.card.id.lower() in names)
+        else model
+        for model in models
+    )
+
+
+def _says_none(raw: Mapping[str, object], model: ModelSettings) -> bool:
+    table = raw.get(model.card.id)
+    return isinstance(table, dict) and Model.default_max_tokens.name not in table
+
+
+def _default_to_program(model: ModelSettings) -> ModelSettings:
+    tokens = min(PROGRAM_TOKENS, model.card.output_tokens_default)
+    return replace(model, card=replace(model.card, output_tokens_default=tokens))
 
 
 def refuse_aliases(upstreams: Iterable[UpstreamSettings], models: Iterable[ModelSettings], report: Report) -> None:

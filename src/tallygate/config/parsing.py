@@ -13,9 +13,10 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from tallygate.config.feeds import read_price_feed, read_wallets
 from tallygate.config.limits import read_limits
 from tallygate.config.lines import LineFinder
-from tallygate.config.models import read_models, refuse_aliases
+from tallygate.config.models import default_to_programs, read_models, refuse_aliases
 from tallygate.config.schema import Root
 from tallygate.config.schema.books import Billing, Events, Store
 from tallygate.config.schema.keys import Keys
@@ -118,7 +119,14 @@ def _read_settings(root: Table, around: Surroundings) -> Settings:
     upstreams = Attempt(_read_upstreams, root, around)
     settings = Attempt(_read_others, root, around, around.secrets)
     Attempt(_refuse_aliases, upstreams, settings, around.report)
-    return replace(settings.take(), upstreams=upstreams.take(), secret_env_names=frozenset(around.secrets.env_names))
+    written = root[Root.models]
+    models = default_to_programs(settings.take().models, {} if written is None else written, upstreams.take())
+    return replace(
+        settings.take(),
+        models=models,
+        upstreams=upstreams.take(),
+        secret_env_names=frozenset(around.secrets.env_names),
+    )
 
 
 def _read_settings_without_upstreams(root: Table, around: Surroundings) -> Settings:
@@ -135,6 +143,8 @@ def _read_others(root: Table, around: Surroundings, gateways_secrets: SecretRead
     billing = Attempt(_read_billing, root)
     limits = Attempt(read_limits, root)
     events = Attempt(_read_events, root, gateways_secrets)
+    prices = Attempt(read_price_feed, root)
+    wallets = Attempt(read_wallets, root)
     models = Attempt(_read_models, root, around)
     Attempt(_refuse_same_listener, server, admin, around.report)
     return Settings(
@@ -149,6 +159,8 @@ def _read_others(root: Table, around: Surroundings, gateways_secrets: SecretRead
         upstreams=(),
         models=models.take(),
         secret_env_names=frozenset(around.secrets.env_names),
+        prices=prices.take(),
+        wallets=wallets.take(),
     )
 
 

@@ -18,6 +18,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _ENV_NAME: Final = re.compile(r"[A-Z_][A-Z0-9_]{0,99}")
 _HEXADECIMAL: Final = re.compile(r"(?:0[xX])?[0-9a-fA-F]{32,}")
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
+_QUERY: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@/%?\[\]]*")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 
 
@@ -131,6 +132,22 @@ class Endpoint:
         # A closing slash, which a base URL can do without, may be the difference between a route and none.
         closing = b"/" if value.endswith("/") or not path else b""
         return BaseUrl(value, origin, path + closing)
+
+
+class QueryUrl:
+    """The whole URL of something to read, which may have a query."""
+
+    noun = 'a URL, such as "https://example.com/price?of=gnk"'
+
+    def read(self, value: object) -> BaseUrl:
+        """Return the URL, taken apart, with its path and query to the last letter."""
+        if not isinstance(value, str):
+            raise wrong_type(value, self.noun)
+        url, mark, query = value.partition("?")
+        if not _QUERY.fullmatch(query):
+            raise WrongValueError(f"is not {self.noun}.", "Escape what stands behind the question mark.")
+        endpoint = Endpoint().read(url)
+        return BaseUrl(value, endpoint.origin, endpoint.path + f"{mark}{query}".encode())
 
 
 class NodeAddress:

@@ -70,21 +70,21 @@ OpenBroker, which bills in GNK at the network's own price:
 [[upstreams]]
 name = "openbroker"
 kind = "openai"
+program = "openbroker"
 base_url = "https://api.openbroker.gonka.gg/v1"
 api_key_env = "OPENBROKER_API_KEY"
-cost = {unit = "ngonka", input = 1, output = 1, per_attempt = 1000}
 ```
 
-`devshardctl`, the network's own gateway program, on this machine. It finishes, and bills, what a caller has left:
+`devshardctl`, the network's own gateway program, on this machine. It finishes, and bills, what a
+caller has left, which `program` says:
 
 ```toml
 [[upstreams]]
 name = "devshardctl"
 kind = "openai"
+program = "devshardctl"
 base_url = "http://127.0.0.1:18080/v1"
 api_key_env = "DEVSHARDCTL_API_KEY"
-bills_to_end = true
-cost = {unit = "ngonka", input = 1, output = 1, per_attempt = 1000}
 ```
 
 Any inference engine that speaks OpenAI's API, such as vLLM; here without a key, and with a name of its own for a model:

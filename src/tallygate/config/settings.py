@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, final
 
 from tallygate.core.limits import UNLIMITED
 from tallygate.core.openai import STRICT
+from tallygate.core.wallets import WalletFloors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tallygate.core.limits import Limits
     from tallygate.core.openai import Policy
     from tallygate.core.pricing import Price, UpstreamRate
+    from tallygate.core.repricing import PriceBounds, RateBounds
     from tallygate.core.signing import Scheme, SigningKey
     from tallygate.network.client import Timeouts
     from tallygate.network.origin import Origin
@@ -267,6 +269,8 @@ class UpstreamSettings:
     access: GonkaAccess | BearerAccess
     flattens: bool = False
     routes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    program: Literal["other", "devshardctl", "openbroker"] = "other"
+    tells_prices: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +280,47 @@ class ModelSettings:
     card: ModelCard
     price: Price | None
     tokenizer_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateSourceSettings:
+    """Where the dollars of a GNK are read, and what is believed of it."""
+
+    origin: Origin
+    path: bytes
+    pointer: str
+    time_pointer: str | None
+    bounds: RateBounds
+    interval_s: float
+    stale_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RateSettings:
+    """What a GNK is worth: fixed, or read; where neither is said, nothing in ngonka is priced."""
+
+    picousd: int | None
+    source: RateSourceSettings | None
+
+
+@dataclass(frozen=True, slots=True)
+class PriceFeedSettings:
+    """How upstreams' prices are taken."""
+
+    takes_listed: bool
+    markup_ppm: int
+    interval_s: float
+    stale_s: float
+    bounds: PriceBounds
+    rate: RateSettings
+
+
+@dataclass(frozen=True, slots=True)
+class WalletSettings:
+    """How often wallets are looked at, and below what they are low."""
+
+    interval_s: float = 60.0
+    floors: WalletFloors = WalletFloors(0, 0)  # noqa: RUF009  (immutable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,3 +342,5 @@ class Settings:
     upstreams: tuple[UpstreamSettings, ...]
     models: tuple[ModelSettings, ...]
     secret_env_names: frozenset[str]
+    prices: PriceFeedSettings | None = None
+    wallets: WalletSettings = WalletSettings()

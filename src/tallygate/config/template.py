@@ -74,11 +74,42 @@ fee_ppm = 100000              # the platform fee: 10 %, in millionths of the bas
 #webhook_secret_file = "secrets/webhook.key"
 #webhook_timeout_s = 10
 
+# Where prices come from: those in [models] and of `tallygate prices set` are yours; the network may price the others.
+[prices]
+#source = "configuration"     # "network": models without a price here are priced by what upstreams ask; docs/operate.md
+#models = "configured"        # "listed": so is every model that upstreams list
+#markup_ppm = 0               # what you add to it, in millionths, before the platform fee
+#interval_s = 300
+#stale_s = 3600               # for how long the last good answer of an upstream counts
+#usd_per_1m_min = "0.000001"  # what a price must be to be believed
+#usd_per_1m_max = "100"
+#usd_per_call_max = "1"
+#change_ppm_max = 500000      # how far a price may move at a time
+#change_ppm_min = 10000       # what moves by less stays
+
+# What a GNK is worth, for prices in ngonka: fixed, usd = "0.62", or in its place a source that is read.
+[gnk]
+#url = "https://prices.example/simple?ids=gonka&vs_currencies=usd"
+#pointer = "/gonka/usd"       # where in the JSON the dollars are
+#time_pointer = "/gonka/at"   # and since when that holds
+#usd_min = "0.1"              # what a rate must be to be believed
+#usd_max = "5"
+#change_ppm_max = 200000
+#interval_s = 300
+#stale_s = 3600
+
+# When you are told that a wallet, or an escrow of devshardctl, runs low: 1 GNK is 1000000000 ngonka.
+[wallets]
+#interval_s = 60
+#low_ngonka = 1000000000
+#escrow_low_ngonka = 500000000
+
 # The ways to the network; those of the lowest priority are tried first.
 # Today's mainnet is reached by Bearer key. OpenBroker is one way; docs/configuration.md shows others.
 [[upstreams]]
 name = "openbroker"
 kind = "openai"
+program = "openbroker"        # "devshardctl": the network's own gateway program; "other": anything else
 base_url = "https://api.openbroker.gonka.gg/v1"
 api_key_env = "OPENBROKER_API_KEY"
 #api_key_file = "secrets/openbroker.key"
@@ -86,13 +117,14 @@ api_key_env = "OPENBROKER_API_KEY"
 #priority = 0
 #weight = 1                   # its share among upstreams of the same priority
 #routes = {"MiniMaxAI/MiniMax-M2.7" = {priority = 0, weight = 1}}   # other ranks for some models
-#bills_to_end = false         # whether it bills to the end when the caller has left
+#bills_to_end = true          # whether it bills to the end when the caller has left
 #flatten_content = false      # whether text parts are sent to it as one string
+#tells_prices = true          # whether it is asked what models cost, where [prices] says so
 #max_tokens_floor = 1         # never ask it for fewer tokens
 #ca_file = "certificates.pem" # in place of the system's certificates
 #timeouts = {connect_s = 5, first_byte_s = 300, idle_s = 120, total_s = 1800}
 # What it bills you, for the margin: in ngonka per token and attempt, or in dollars per million tokens.
-cost = {unit = "ngonka", input = 1, output = 1, per_attempt = 1000}
+#cost = {unit = "ngonka", input = 1, output = 1, per_attempt = 1000}
 #[[upstreams]]
 #name = "another-broker"
 #kind = "openai"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from tallygate.config import places
 from tallygate.config.kinds import WrongValueError
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 NGONKA_PER_GNK: Final = 10**9
 TOKENS_PER_MILLION: Final = 10**6
+ESCROW_RATE: Final = UpstreamRate(1, 1, 1000)
+"""What an escrow of the network's gateway program is opened at, as the chain's parameters are shipped."""
 _SECTIONS: Final = {"gonka": GonkaUpstream, "openai": OpenAIUpstream}
 
 
@@ -90,12 +92,13 @@ def _read_upstream(table: Table, index: int, seen: dict[str, int], around: Surro
     ca_file = Attempt(around.find_file, table, Upstream.ca_file)
     access = Attempt(_read_access, table, around)
     bills_to_end, flattens = table[Upstream.bills_to_end], table[Upstream.flatten_content]
+    program = _program_of(table)
     return UpstreamSettings(
         name=name.take(),
         models=models.take(),
         priority=table[Upstream.priority],
         weight=table[Upstream.weight],
-        bills_to_end=table[Upstream.kind] == "gonka" if bills_to_end is None else bills_to_end,
+        bills_to_end=table[Upstream.kind] == "gonka" or program != "other" if bills_to_end is None else bills_to_end,
         tokens_floor=table[Upstream.max_tokens_floor],
         rate=rate.take(),
         timeouts=timeouts.take(),
@@ -103,7 +106,13 @@ def _read_upstream(table: Table, index: int, seen: dict[str, int], around: Surro
         access=access.take(),
         flattens=table[Upstream.kind] == "gonka" if flattens is None else flattens,
         routes=routes.take(),
+        program=program,
+        tells_prices=table[Upstream.tells_prices],
     )
+
+
+def _program_of(table: Table) -> Literal["other", "devshardctl", "openbroker"]:
+    return table[OpenAIUpstream.program] if table[Upstream.kind] == "openai" else "other"
 
 
 def _read_name(table: Table, index: int, seen: dict[str, int]) -> str:
@@ -166,8 +175,11 @@ def _read_timeouts(table: Table) -> CallTimeouts:
 
 
 def _read_rate(table: Table) -> UpstreamRate:
+    is_networks = table[Upstream.kind] == "gonka" or _program_of(table) != "other"
+    if table[Upstream.kind] != "gonka" and is_networks and not table.has(Upstream.cost):
+        return ESCROW_RATE
     raw = table[Upstream.cost] or {}
-    unit = raw.get("unit", "ngonka" if table[Upstream.kind] == "gonka" else "none")
+    unit = raw.get("unit", "ngonka" if is_networks else "none")
     if not isinstance(unit, str) or unit not in _UNITS:
         table.item(Cost, Upstream.cost)
         raise BrokenError

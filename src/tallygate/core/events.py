@@ -1,4 +1,4 @@
-"""What the operator is told of an account: that it runs low, that it is out of money, that a call has overrun.
+"""What the operator is told, above all of accounts: that one runs low, is out of money, that a call has overrun.
 
 An event is told once, by what caused it:
 
@@ -15,7 +15,7 @@ very commit that makes the entry durable. Amounts are exact texts; there is no t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Flag
@@ -38,21 +38,23 @@ _LOWERING: Final = frozenset({e.SETTLE, e.EXPIRE, e.CORRECTION})
 """The kinds of entries that can make a balance less: all others leave it, or add to it."""
 
 
-class AccountEvent(NamedTuple):
+class OperatorEvent(NamedTuple):
     """Something that the operator is told.
 
     Attributes:
         type: What happened.
         time_ns: When.
         data: The ids and amounts that belong to it.
+        level: How urgent it is in the log.
     """
 
     type: str
     time_ns: int
     data: Mapping[str, str]
+    level: Literal["info", "warning", "error"] = "warning"
 
 
-def find_events(written: Written, low_balance_picousd: int | None) -> Iterator[AccountEvent]:
+def find_events(written: Written, low_balance_picousd: int | None) -> Iterator[OperatorEvent]:
     """Tell what an entry means for the operator.
 
     Args:
@@ -69,20 +71,20 @@ def find_events(written: Written, low_balance_picousd: int | None) -> Iterator[A
             "available_usd": format_usd(available),
             "threshold_usd": format_usd(low_balance_picousd),
         }
-        yield AccountEvent(LOW_BALANCE, entry.time_ns, _name(written) | low)
+        yield OperatorEvent(LOW_BALANCE, entry.time_ns, _name(written) | low)
     if (entry.flags or 0) & _OVERRUN:
         overrun = {
             "upstream": entry.upstream or "",
             "overrun_usd": format_usd(entry.overrun_list_picousd or 0),
             "overrun_ngonka": str(entry.overrun_ngonka or 0),
         }
-        yield AccountEvent(OVERRUN, entry.time_ns, _name(written) | overrun)
+        yield OperatorEvent(OVERRUN, entry.time_ns, _name(written) | overrun)
 
 
-def out_of_money(request: HoldRequest, refusal: Refusal, time_ns: int) -> AccountEvent:
+def out_of_money(request: HoldRequest, refusal: Refusal, time_ns: int) -> OperatorEvent:
     """Return the event of a call that its account cannot pay for."""
     data = {"account": request.account, "model": request.model, **(refusal.metadata or {})}
-    return AccountEvent(EMPTY, time_ns, data)
+    return OperatorEvent(EMPTY, time_ns, data)
 
 
 def _name(written: Written) -> dict[str, str]:

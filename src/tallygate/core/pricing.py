@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tallygate.core.errors import InvariantBrokenError
-from tallygate.core.quoting import Quote  # noqa: TC001  (the decoder of a sheet reads the annotation)
+from tallygate.core.money import format_usd
+from tallygate.core.quoting import Amounts, Quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,8 @@ CALL_PICOUSD_MAX: Final = 1000 * 10**12
 """The dearest price per call that a sheet takes: $1,000."""
 FEE_PPM_MAX: Final = 3 * PPM
 """The highest platform fee, 300 %: what 10^9 tokens each way cost at the dearest price then fits 64 bits."""
+OPERATOR: Final = "operator"
+"""Who told a price that the operator has given back to the network."""
 BILL_NGONKA_MAX: Final = 10**18
 """The most that an upstream can bill: 10^9 GNK, about all that there will ever be; nine such bills fit 64 bits."""
 
@@ -183,6 +186,16 @@ def reconciled(sheet: Sheet | None, configured: Mapping[str, Price], fee_ppm: in
         configured=dict(configured),
         quoted=_requoted(sheet, changes, {}),
     )
+
+
+def given_back(sheet: Sheet, model: str) -> Sheet:
+    """Return the next version of a sheet, in which a model's price is the network's to change: it stays until then.
+
+    The price gets a quote, the operator's, that gives just this price.
+    """
+    price = sheet.prices[model]
+    amounts = Amounts(*(format_usd(picousd) for picousd in (price.input, price.output, price.call)))
+    return revised(sheet, {}, quotes={model: Quote(OPERATOR, "usd", amounts, 0, 0)})
 
 
 def _requoted(

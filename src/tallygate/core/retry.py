@@ -214,8 +214,12 @@ def _judge_413(said: str, _: Mapping[str, str], __: bool) -> Failure:
     return _rejected(said)
 
 
-def _judge_key(said: str, _: Mapping[str, str], __: bool) -> Failure:
-    return _misconfigured("does not accept our credentials or has no funds for us: " + _known(said))
+def _judge_401(said: str, _: Mapping[str, str], __: bool) -> Failure:
+    return _misconfigured("does not accept our credentials: " + _known(said))
+
+
+def _judge_402(said: str, _: Mapping[str, str], __: bool) -> Failure:
+    return _misconfigured("has no funds for us: " + _known(said))
 
 
 def _judge_403(said: str, _: Mapping[str, str], signed: bool) -> Failure:
@@ -262,8 +266,8 @@ def _judge_503(_: str, headers: Mapping[str, str], __: bool) -> Failure:
 
 _JUDGES: Final = {
     400: _judge_400,
-    401: _judge_key,
-    402: _judge_key,
+    401: _judge_401,
+    402: _judge_402,
     403: _judge_403,
     404: _judge_404,
     409: _judge_409,

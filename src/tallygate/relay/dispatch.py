@@ -111,6 +111,7 @@ class Dispatch:
             self.target = self._place[0]
             self.sending = Sending(self.sending.part, self.sending.try_ + 1, self.target.upstream, self.target.node)
             self._ledger.begin_attempt(hold, self.sending)
+        self._meter.sending_answered(self.sending.upstream, self.sending.node)
         return None
 
     def conclude(self, end: End, flags: int = 0) -> None:
@@ -134,7 +135,7 @@ class Dispatch:
 
     def warn(self, failure: Failure) -> None:
         """Log a failed sending, and count it; one that the operator has to mend is an error."""
-        self._meter.sending_failed(self.sending.upstream, failure.kind)
+        self._meter.sending_failed(self.sending.upstream, self.sending.node, failure)
         log = _log.error if failure.alarm else _log.warning
         log(
             "sending failed",

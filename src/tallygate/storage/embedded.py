@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
 
     from tallygate.core.audit.report import Report
+    from tallygate.core.events import OperatorEvent
     from tallygate.core.idempotency import Claim, Claimed
     from tallygate.core.ledger.records import Written
     from tallygate.core.ledger.spending import Budget
@@ -302,6 +303,11 @@ class EmbeddedLedger(EmbeddedAccess):
         await self._queue.durable()
         return kept
 
+    def tell(self, event: OperatorEvent) -> None:
+        """Tell the operator of something that is in no entry; not waited for, so a crash can lose it."""
+        if self.ready and (rows := self._outbox.tell(event)):
+            self._queue.append(None, *rows)
+
     def forget_event(self, event_id: str) -> None:
         """Let go of an event; not waited for, so a crash can bring it back."""
         self._outbox.forget(event_id)
@@ -327,8 +333,7 @@ class EmbeddedLedger(EmbeddedAccess):
         if refusal.code is not Code.INSUFFICIENT_BALANCE or account.told_empty:
             return
         account.told_empty = True
-        if rows := self._outbox.tell(out_of_money(request, refusal, self._now_ns())):
-            self._queue.append(None, *rows)
+        self.tell(out_of_money(request, refusal, self._now_ns()))
 
     def _append_ending(self, hold: Hold, written: Sequence[Written], picousd: int | None) -> None:
         """Take the entries that end an inference: one for each part, in one batch."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
-from tallygate.core.events import AccountEvent, find_events
+from tallygate.core.events import OperatorEvent, find_events
 from tallygate.ports import KeptEvent
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ class Outbox:
         events = (event for written in entries for event in find_events(written, self._low_balance_picousd))
         return [kept for event in events for kept in self.tell(event)]
 
-    def tell(self, event: AccountEvent) -> list[KeptEvent]:
+    def tell(self, event: OperatorEvent) -> list[KeptEvent]:
         """Tell of one event; return the row to keep, if it is kept."""
         identity = f"evt_{event.time_ns:016x}{self._entropy(8).hex()}"
         # Not in this step, which may be that of a commit: a log that cannot be written must not stop the books.
         later = asyncio.get_running_loop().call_soon
-        later(partial(_log.warning, event.type, event_id=identity, **event.data))
+        later(partial(getattr(_log, event.level), event.type, event_id=identity, **event.data))
         if not self._keeps:
             return []
         if len(self._kept) >= self._kept_max:
@@ -96,7 +96,7 @@ class Outbox:
         await self._arrived.wait()
 
 
-def _render(event: AccountEvent) -> str:
+def _render(event: OperatorEvent) -> str:
     """Return an event as the webhook gets it."""
     seconds, rest_ns = divmod(event.time_ns, 10**9)
     at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest_ns // 1000)

@@ -10,6 +10,7 @@ import hmac
 from typing import TYPE_CHECKING, Any, Final
 
 from tallygate.api.admin.accounts import AccountRoutes
+from tallygate.api.admin.alarms import AlarmRoutes
 from tallygate.api.admin.inferences import InferenceRoutes
 from tallygate.api.admin.keys import KeyRoutes
 from tallygate.api.admin.network import NetworkRoutes
@@ -27,13 +28,14 @@ from tallygate.core.tags import Tags
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tallygate.api.admin.alarms import Lookout
     from tallygate.api.http import Handler, Request, Response, Route
     from tallygate.core.catalog import Catalog
     from tallygate.keystore import KeyStore
     from tallygate.ports import CallHistory, Ledger, Proofs, Upstreams
     from tallygate.relay import Sink
 
-GROUPS: Final = (AccountRoutes, KeyRoutes, PriceRoutes, NetworkRoutes, InferenceRoutes, ProofRoutes)
+GROUPS: Final = (AccountRoutes, KeyRoutes, PriceRoutes, NetworkRoutes, AlarmRoutes, InferenceRoutes, ProofRoutes)
 """The routes under `/admin/v1`, in the order of the reference."""
 
 
@@ -48,6 +50,7 @@ class AdminApi:
         history: What became of past calls.
         proofs: What signs checkpoints; None where nothing does.
         upstreams: The ways to the network; None where they are not opened (the command line beside no gateway).
+        lookout: What is known of the world around a gateway; None where none runs.
         admin_key: What the operator shows; None answers nobody.
         entropy: Gives so many random bytes.
         now_ns: Wall clock in nanoseconds.
@@ -65,6 +68,7 @@ class AdminApi:
         upstreams: Upstreams | None,
         admin_key: str | None,
         proofs: Proofs | None = None,
+        lookout: Lookout | None = None,
         entropy: Callable[[int], bytes],
         now_ns: Callable[[], int],
         key_prefix: str = KEY_PREFIX,
@@ -75,6 +79,7 @@ class AdminApi:
             KeyRoutes(ledger, keys, catalog, pepper, key_prefix, entropy, now_ns),
             PriceRoutes(ledger, catalog),
             NetworkRoutes(upstreams),
+            AlarmRoutes(lookout),
             InferenceRoutes(history, UsageAnswers(history, Tags(pepper), now_ns), now_ns),
             ProofRoutes(ledger, proofs),
         )

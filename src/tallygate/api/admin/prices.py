@@ -10,17 +10,17 @@ from tallygate.api.descriptions import describe_sheet
 from tallygate.api.fields import read_fields, read_price
 from tallygate.api.http import Response, Route
 from tallygate.core.errors import Code, Refusal
-from tallygate.core.pricing import revised
+from tallygate.core.pricing import given_back, revised
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tallygate.api.http import Fields, Request
     from tallygate.core.catalog import Catalog
     from tallygate.ports import Ledger
     from tallygate.relay import Sink
 
-PRICE: Final[Fields] = {"model": str, "input": str, "output": str, "call": str, "free": bool}
+PRICE: Final[Fields] = {"model": str, "input": str, "output": str, "call": str, "free": bool, "network": bool}
 MODEL_ID = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
 
 
@@ -44,7 +44,7 @@ class PriceRoutes:
                 "POST",
                 "/admin/v1/prices",
                 self.set_price,
-                "Price a `model`: `input`, `output`, `call`, or `free`.",
+                "Price a `model`: `input`, `output`, `call`, or `free`; or let the `network`.",
                 fields=PRICE,
             ),
         )
@@ -61,6 +61,18 @@ class PriceRoutes:
                 Code.INVALID_VALUE, "model must be the id of a model: letters, digits, . _ : / @ + -", param="model"
             )
         model = self._catalog.canonical(fields["model"], self._ledger.sheet)
+        if fields.pop("network", False):
+            return await self._give_back(model, fields)
         price = read_price(fields, self._ledger.sheet.prices.get(model))
         await self._ledger.publish(revised(self._ledger.sheet, {model: price}), ACTOR)
+        return Response.json(describe_sheet(self._ledger.sheet))
+
+    async def _give_back(self, model: str, fields: Mapping[str, object]) -> Response:
+        """Let the network change a price that the operator has set; where it does not, the price stays."""
+        price = self._ledger.sheet.prices.get(model)
+        if len(fields) > 1 or price is None or price.free:
+            message = "Only the network's or your own price can be said, and a model without a price is the network's."
+            raise Refusal(Code.INVALID_VALUE, message, param="network")
+        if model not in self._ledger.sheet.quotes:
+            await self._ledger.publish(given_back(self._ledger.sheet, model), ACTOR)
         return Response.json(describe_sheet(self._ledger.sheet))

@@ -14,6 +14,7 @@ from tallygate.config import kinds
 from tallygate.config.keys import Section, optional, required
 from tallygate.config.schema.books import Billing, Events, Store
 from tallygate.config.schema.callers import AccountLimits, KeyLimits, Limits
+from tallygate.config.schema.feeds import Gnk, Prices, Wallets
 from tallygate.config.schema.keys import Keys
 from tallygate.config.schema.listeners import Admin, Metrics, Server
 from tallygate.config.schema.models import Model
@@ -42,6 +43,9 @@ class Root(Section):
     billing = optional(kinds.Table(), "", "How customers are charged.")
     limits = optional(kinds.Table(), "", "What callers may do, where nothing else is said of them.")
     events = optional(kinds.Table(), "", "What the operator is told of accounts.")
+    prices = optional(kinds.Table(), "", "Where prices come from.")
+    gnk = optional(kinds.Table(), "", "What a GNK is worth.")
+    wallets = optional(kinds.Table(), "", "When what pays the network is low.")
     upstreams = required(kinds.Array("an array of tables, [[upstreams]]", least=1), "The ways to the network.")
     models = optional(kinds.Table(), "", "The models.")
 
@@ -57,6 +61,9 @@ REFERENCE: Final[tuple[type[Section], ...]] = (
     KeyLimits,
     AccountLimits,
     Events,
+    Prices,
+    Gnk,
+    Wallets,
     Upstream,
     Route,
     GonkaUpstream,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal, cast
 
 from tallygate.config import kinds, places
-from tallygate.config.keys import Section, defaulting, optional, required
+from tallygate.config.keys import Key, Section, defaulting, optional, required
 from tallygate.config.schema.limits import DAY_S, TOKENS_MAX
 from tallygate.core.signing import Scheme
 
@@ -40,7 +40,9 @@ class Cost(Section):
 
     title = "cost = { … }"
     unit = optional(
-        kinds.Choice("ngonka", "usd", "none"), '`"ngonka"` for `gonka`, `"none"` for `openai`', "The unit of the rest."
+        kinds.Choice("ngonka", "usd", "none"),
+        '`"ngonka"` for `gonka`; for `openai` as `program` says, or `"none"`',
+        "The unit of the rest.",
     )
     input = optional(kinds.Anything("ngonka or dollars"), "1 ngonka; required for usd", "Per prompt token.")
     output = optional(kinds.Anything("ngonka or dollars"), "1 ngonka; required for usd", "Per completion token.")
@@ -103,7 +105,7 @@ class Upstream(Section):
     )
     bills_to_end = optional(
         kinds.Flag(),
-        "`true` for `gonka`, `false` for `openai`",
+        "`true` for `gonka`, and as `program` says for `openai`",
         "Whether it bills an answer to its end also when the caller has left.",
     )
     flatten_content = optional(
@@ -113,6 +115,11 @@ class Upstream(Section):
     )
     max_tokens_floor = defaulting(
         kinds.Whole(1, TOKENS_MAX), 1, "It is never asked for fewer tokens than this, since it would bill them anyway."
+    )
+    tells_prices = defaulting(
+        kinds.Flag(),
+        default=True,
+        meaning='Whether it is asked what models cost, where `[prices]` has `source = "network"`.',
     )
     cost = optional(kinds.Table(), "see below", "What it bills the operator.")
     timeouts = optional(kinds.Table(), "see below", "How long its calls may take.")
@@ -147,6 +154,16 @@ class OpenAIUpstream(Upstream):
     """What an upstream of kind `openai` has besides."""
 
     title = '[[upstreams]], kind = "openai"'
+    program = cast(
+        "Key[Literal['other', 'devshardctl', 'openbroker']]",
+        defaulting(
+            kinds.Choice("other", "devshardctl", "openbroker"),
+            "other",
+            'What answers there. `"devshardctl"` is the network\'s own gateway program, `"openbroker"` a broker that '
+            "runs it: then `bills_to_end` is `true`, `cost` is 1 ngonka per token and 1000 per attempt, and models "
+            "that it serves have a `default_max_tokens` of 3072, where this file says nothing else.",
+        ),
+    )
     base_url = required(places.Url(), "The URL before `/chat/completions`, usually ending in `/v1`.")
     api_key_env = optional(places.EnvName(), "no key", "The environment variable that holds the Bearer key.")
     api_key_file = optional(places.FileName(), "no key", "A file that holds the Bearer key, in place of a variable.")

@@ -1,0 +1,1 @@
+"""What the network says beside calls, over real sockets."""
