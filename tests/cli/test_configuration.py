@@ -77,6 +77,15 @@ def test_check_says_that_all_is_well(installation: Installation) -> None:
     assert "nowhere" in installation.run("check").out
 
 
+def test_check_online_tells_which_upstream_cannot_be_used(installation: Installation) -> None:
+    """`check --online` on an upstream that nobody answers for names it, says what to do, and ends with exit code 1."""
+    outcome = installation.run("check", "--online", "--json")
+
+    assert outcome.code == 1
+    assert [(trial["upstream"], trial["ok"]) for trial in outcome.content["online"]] == [("nowhere", False)]
+    assert "check its URL" in outcome.err
+
+
 def test_check_tells_every_problem_at_once_with_line_and_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

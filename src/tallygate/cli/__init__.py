@@ -14,6 +14,7 @@ import click
 
 import tallygate
 from tallygate.cli.accounts import accounts
+from tallygate.cli.alarms import alarms, wallets
 from tallygate.cli.backup import backup, restore
 from tallygate.cli.check import check
 from tallygate.cli.correct import correct
@@ -64,6 +65,8 @@ for command in (
     usage,
     inferences,
     margin,
+    alarms,
+    wallets,
     statement,
     verify,
     receipt,

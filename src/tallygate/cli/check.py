@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.session import Command, Session
 from tallygate.cli.tables import pairs
 from tallygate.core.money import format_cents
+from tallygate.feeds import try_upstreams
 from tallygate.opening import read_public_key
 from tallygate.secretfile import SecretFileError
 from tallygate.tokenizerfile import TokenizerFileError
@@ -22,15 +24,22 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
+@click.option("--online", is_flag=True, help="Ask every upstream, too, without spending anything.")
 @click.pass_obj
-def check(session: Session) -> None:
+def check(session: Session, online: bool) -> None:
     """Check the configuration, and say what it comes to."""
     settings = session.load_settings()
     try:
         app.read_tokenizers(settings)
     except TokenizerFileError as error:
         raise Failure(Exit.CONFIGURATION, f"{error}.") from None
-    content = {"ok": True, "config": str(session.config_path), **_summarise(settings)}
+    content: dict[str, Any] = {"ok": True, "config": str(session.config_path), **_summarise(settings)}
+    if online:
+        trials = asyncio.run(try_upstreams(settings))
+        content |= {"ok": all(trial.ok for trial in trials), "online": [trial._asdict() for trial in trials]}
+        if not content["ok"]:
+            told = [f"  {trial.upstream}, {trial.place}: {trial.detail}" for trial in trials if not trial.ok]
+            raise Failure(Exit.FAILED, "\n".join(["Not all is well with the ways to the network:", *told]), content)
     session.show(content, lambda: _draw(content))
 
 
@@ -76,6 +85,8 @@ def _warn(settings: Settings) -> list[str]:
 
 
 def _draw(content: dict[str, Any]) -> RenderableType:
-    shown = {name: value for name, value in content.items() if name not in {"ok", "warnings"}}
+    shown = {name: value for name, value in content.items() if name not in {"ok", "warnings", "online"}}
     rows = [(name, ", ".join(value) if isinstance(value, list) else value) for name, value in shown.items()]
-    return pairs([*rows, *(("warning", text) for text in content["warnings"]), ("problems", "none")])
+    warnings = [("warning", text) for text in content["warnings"]]
+    trials = [(trial["upstream"], f"{trial['place']} {trial['detail']}") for trial in content.get("online", ())]
+    return pairs([*rows, *warnings, *trials, ("problems", "none")])

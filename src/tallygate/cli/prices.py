@@ -38,15 +38,30 @@ def show(session: Session) -> None:
 @click.option("--output", "output_usd", type=USD_PER_MILLION, metavar="USD", help="Per million completion tokens.")
 @click.option("--call", "call_usd", type=USD, metavar="USD", help="Per call, whatever its length.")
 @click.option("--free", is_flag=True, help="Charge nothing; the only way to make a model free.")
+@click.option(
+    "--network", is_flag=True, help='Let the network change the price, where [prices] has source = "network".'
+)
 @click.pass_obj
 def set_price(
-    session: Session, model: str, input_usd: str | None, output_usd: str | None, call_usd: str | None, free: bool
+    session: Session,
+    model: str,
+    input_usd: str | None,
+    output_usd: str | None,
+    call_usd: str | None,
+    free: bool,
+    network: bool,
 ) -> None:
     """Price a model from the next call on; what is left out stays as it is."""
-    given = {"input": input_usd, "output": output_usd, "call": call_usd, "free": free or None}
+    given = {
+        "input": input_usd,
+        "output": output_usd,
+        "call": call_usd,
+        "free": free or None,
+        "network": network or None,
+    }
     fields = {name: value for name, value in given.items() if value is not None}
     if not fields:
-        raise click.UsageError("Say at least one of --input, --output, --call, --free.")
+        raise click.UsageError("Say at least one of --input, --output, --call, --free, --network.")
     with reach_operator(session.load_settings(upstreams=False)) as operator:
         operator.apply_configuration()
         sheet = ask(operator, "POST", "/admin/v1/prices", {"model": model, **fields})
