@@ -236,7 +236,7 @@ def _judge_404(said: str, _: Mapping[str, str], __: bool) -> Failure:
 def _judge_409(said: str, _: Mapping[str, str], __: bool) -> Failure:
     # The network's gateway program settles an escrow now; with the next escrow it is back, as nobody's mistake.
     if "finaliz" in (lowered := said.lower()) or "finalis" in lowered or "settle" in lowered:
-        return Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=_AVOID_S, detail="settles its escrow")
+        return Failure(Retry.NODE, Code.NETWORK_UNAVAILABLE, out_for_s=AVOID_S, detail="settles its escrow")
     return _misconfigured("status 409")
 
 
