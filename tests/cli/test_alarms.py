@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.cli.installation import Installation
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.cli.installation import Installation
 
 
 def test_alarms_of_a_running_gateway(installation: Installation) -> None:

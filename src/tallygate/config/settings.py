@@ -240,6 +240,13 @@ class GonkaAccess:
     nodes: tuple[NodeSettings, ...]
     discovery: DiscoverySettings | None = None
 
+    @property
+    def tellers(self) -> tuple[tuple[Origin, bytes], ...]:
+        """Who tells what the chain says: the sources of discovery, else the nodes, without `/v1`."""
+        if self.discovery is not None:
+            return self.discovery.sources
+        return tuple((node.origin, node.base_path) for node in self.nodes)
+
 
 @dataclass(frozen=True, slots=True)
 class BearerAccess:

@@ -43,14 +43,14 @@ class NodePrices:
 
     def __init__(self, settings: UpstreamSettings, access: GonkaAccess, client: HttpClient) -> None:
         self.name, self.models = settings.name, settings.models
-        self._nodes = access.nodes
+        self._tellers = access.tellers
         self._client = client
 
     async def ask(self) -> Offers:
         """Return the chain's prices."""
         failure = QuoteError("gave no answer")
-        for node in self._nodes:
-            told = await look_up(self._client, node.origin, node.base_path + b"/v1/governance/pricing")
+        for origin, base_path in self._tellers:
+            told = await look_up(self._client, origin, base_path + b"/v1/governance/pricing")
             if told is None:
                 continue
             if told.status == 200:

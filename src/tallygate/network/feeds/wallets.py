@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tallygate.alarms import Alarms
-    from tallygate.config import BearerAccess, GonkaAccess, NodeSettings, UpstreamSettings, WalletSettings
+    from tallygate.config import BearerAccess, GonkaAccess, UpstreamSettings, WalletSettings
     from tallygate.network.client import HttpClient
+    from tallygate.network.origin import Origin
 
 
 class Purse(Protocol):
@@ -33,7 +34,7 @@ class NodePurse:
     def __init__(self, settings: UpstreamSettings, access: GonkaAccess, client: HttpClient) -> None:
         self.upstream = settings.name
         self._addresses = [wallet.address for wallet in access.wallets]
-        self._nodes = access.nodes
+        self._tellers = access.tellers
         self._client = client
 
     async def look(self, now_ns: int) -> Sequence[Wallet]:
@@ -41,21 +42,21 @@ class NodePurse:
         return await asyncio.gather(*(self._look(address, now_ns) for address in self._addresses))
 
     async def _look(self, address: str, now_ns: int) -> Wallet:
-        for node in self._nodes:
-            balance, is_published = await self._ask(node, address)
+        for origin, base_path in self._tellers:
+            balance, is_published = await self._ask(origin, base_path, address)
             if balance is not None or is_published is not None:
                 return Wallet(self.upstream, address, balance, None, is_published, None, now_ns)
         return Wallet(self.upstream, address)
 
-    async def _ask(self, node: NodeSettings, address: str) -> tuple[int | None, bool | None]:
-        told = await look_up(self._client, node.origin, node.base_path + f"/v2/accounts/{address}".encode())
+    async def _ask(self, origin: Origin, base_path: bytes, address: str) -> tuple[int | None, bool | None]:
+        told = await look_up(self._client, origin, base_path + f"/v2/accounts/{address}".encode())
         if told is None:
             return None, None
         account = read_account(told.status, told.body)
         balance, is_published = (None, None) if account is None else account
         if balance is None:
             path = f"/chain-api/cosmos/bank/v1beta1/balances/{address}"
-            told = await look_up(self._client, node.origin, node.base_path + path.encode())
+            told = await look_up(self._client, origin, base_path + path.encode())
             balance = None if told is None else read_bank(told.status, told.body)
         return balance, is_published
 
