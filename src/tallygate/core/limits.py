@@ -10,6 +10,7 @@ Spend limits are part of the hold, in one step with the money (`core.ledger.spen
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -79,14 +80,11 @@ class Rates(NamedTuple):
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Return the headers that tell them."""
-        headers = []
-        for name, rate in ((b"requests", self.requests), (b"tokens", self.tokens)):
-            if rate is not None:
-                headers += [
-                    (b"x-ratelimit-limit-" + name, b"%d" % rate.limit),
-                    (b"x-ratelimit-remaining-" + name, b"%d" % rate.remaining),
-                    (b"x-ratelimit-reset-" + name, render_reset(rate.reset_s).encode()),
-                ]
+        headers: list[tuple[bytes, bytes]] = []
+        if self.requests is not None:
+            headers += _headers(b"requests", *self.requests)
+        if self.tokens is not None:
+            headers += _headers(b"tokens", *self.tokens)
         return headers
 
 
@@ -97,6 +95,24 @@ def render_reset(seconds: int) -> str:
     """Return a time as OpenAI's headers write it: `1s`, `6m0s`."""
     minutes, rest = divmod(seconds, 60)
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _headers(name: bytes, limit: int, remaining: int, reset_s: int) -> tuple[tuple[bytes, bytes], ...]:
+    of_limit, of_reset = _limit_header(name, limit), _reset_header(name, reset_s)
+    return of_limit, (b"x-ratelimit-remaining-" + name, b"%d" % remaining), of_reset
+
+
+# A limit is told with every call, and a reset is one of some sixty: both are written once.
+
+
+@lru_cache(maxsize=256)
+def _limit_header(name: bytes, limit: int) -> tuple[bytes, bytes]:
+    return b"x-ratelimit-limit-" + name, b"%d" % limit
+
+
+@lru_cache(maxsize=256)
+def _reset_header(name: bytes, seconds: int) -> tuple[bytes, bytes]:
+    return b"x-ratelimit-reset-" + name, render_reset(seconds).encode()
 
 
 class Standing(NamedTuple):

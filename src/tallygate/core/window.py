@@ -22,6 +22,7 @@ SLOTS_MAX: Final = 10_000
 """About one megabyte for a window that is full; a grain of a minute is 6 ms."""
 
 _GONE_S: Final = float("-inf")
+_NEVER_S: Final = float("inf")
 
 
 class Slot:
@@ -42,7 +43,7 @@ class SlidingWindow:
         span_s: How long that is.
     """
 
-    __slots__ = ("_grain_s", "_slots", "limit", "span_s", "taken")
+    __slots__ = ("_forget_s", "_grain_s", "_slots", "limit", "span_s", "taken")
 
     def __init__(self, limit: int, span_s: float = MINUTE_S) -> None:
         self.limit = limit
@@ -50,6 +51,7 @@ class SlidingWindow:
         self.taken = 0  # as of the last look
         self._grain_s = span_s / SLOTS_MAX
         self._slots: deque[Slot] = deque()
+        self._forget_s = _NEVER_S  # no slot is to be forgotten before: most looks need not even ask
 
     def __repr__(self) -> str:
         """Say how much is taken."""
@@ -57,12 +59,14 @@ class SlidingWindow:
 
     def remaining(self, now_s: float) -> int:
         """Return how much can be taken now."""
-        self._forget(now_s)
+        if now_s >= self._forget_s:
+            self._forget(now_s)
         return max(self.limit - self.taken, 0)
 
     def wait_s(self, now_s: float, amount: int = 1) -> float | None:
         """Return how long until so much can be taken, if nothing else is meanwhile: 0 is now, None is never."""
-        self._forget(now_s)
+        if now_s >= self._forget_s:
+            self._forget(now_s)
         excess = self.taken + amount - self.limit
         if excess <= 0:
             return 0.0
@@ -74,12 +78,14 @@ class SlidingWindow:
 
     def reset_s(self, now_s: float) -> float:
         """Return how long until all of the limit can be taken again."""
-        self._forget(now_s)
+        if now_s >= self._forget_s:
+            self._forget(now_s)
         return self._slots[-1].time_s + self.span_s - now_s if self._slots else 0.0
 
     def take(self, now_s: float, amount: int = 1) -> Slot:
         """Take so much, whether or not there is room: that is for `wait_s` to say, in the same step."""
-        self._forget(now_s)
+        if now_s >= self._forget_s:
+            self._forget(now_s)
         slots = self._slots
         self.taken += amount
         if len(slots) >= SLOTS_MAX and now_s // self._grain_s == slots[-1].time_s // self._grain_s:
@@ -87,14 +93,17 @@ class SlidingWindow:
             slot.time_s = now_s
             slot.amount += amount
             return slot
+        if not slots:
+            self._forget_s = now_s + self.span_s
         slot = Slot(now_s, amount)
         slots.append(slot)
         return slot
 
     def correct(self, slot: Slot, difference: int, now_s: float) -> None:
         """Change what was taken: it was more than thought, or (below zero) less; what counts no more is left alone."""
-        self._forget(now_s)
-        if slot.time_s <= now_s - self.span_s:
+        if now_s >= self._forget_s:
+            self._forget(now_s)
+        if slot.time_s + self.span_s <= now_s:
             return
         slot.amount += difference
         self.taken += difference
@@ -104,6 +113,7 @@ class SlidingWindow:
 
     def _forget(self, now_s: float) -> None:
         """Let go of what is a whole span old."""
-        slots, over_s = self._slots, now_s - self.span_s
-        while slots and slots[0].time_s <= over_s:
+        slots, span_s = self._slots, self.span_s
+        while slots and slots[0].time_s + span_s <= now_s:
             self.taken -= slots.popleft().amount
+        self._forget_s = slots[0].time_s + span_s if slots else _NEVER_S

@@ -28,8 +28,9 @@ class EmbeddedPermit:
 
     __slots__ = ("_now_s", "_of_account", "_of_key", "_takings", "_tokens")
 
-    def __init__(self, of_key: Allowance, of_account: Allowance, now_s: Callable[[], float], tokens: int) -> None:
-        at_s = now_s() if of_key.is_limited or of_account.is_limited else 0.0
+    def __init__(
+        self, of_key: Allowance, of_account: Allowance, tokens: int, at_s: float, now_s: Callable[[], float]
+    ) -> None:
         self._of_key = of_key
         self._of_account = of_account
         self._now_s = now_s
@@ -90,13 +91,14 @@ class EmbeddedLimiter:
     async def admit(self, key: ApiKey, account: Account, tokens: int) -> EmbeddedPermit:
         """Take a call's share of all limits, or of none."""
         of_key, of_account = self._find(key, account)
-        if (refusal := self._find_refusal(of_key, of_account, tokens)) is not None:
+        at_s = self._now_s() if of_key.is_limited or of_account.is_limited else 0.0
+        if (refusal := self._find_refusal(of_key, of_account, tokens, at_s)) is not None:
             raise refusal
-        return EmbeddedPermit(of_key, of_account, self._now_s, tokens)
+        return EmbeddedPermit(of_key, of_account, tokens, at_s, self._now_s)
 
     async def foresee(self, key: ApiKey, account: Account, tokens: int) -> Refusal | None:
         """Return why a call would not be admitted now, or None; takes nothing."""
-        return self._find_refusal(*self._find(key, account), tokens)
+        return self._find_refusal(*self._find(key, account), tokens, self._now_s())
 
     async def standing(self, key: ApiKey, account: Account) -> Standing:
         """Return how a key stands; takes nothing."""
@@ -104,10 +106,11 @@ class EmbeddedLimiter:
         rates = _rates(of_key, of_account, self._now_s())
         return Standing(of_key.limits, of_account.limits, rates, of_key.under_way)
 
-    def _find_refusal(self, of_key: Allowance, of_account: Allowance, tokens: int) -> Refusal | None:
+    @staticmethod
+    def _find_refusal(of_key: Allowance, of_account: Allowance, tokens: int, now_s: float) -> Refusal | None:
         for allowance in (of_key, of_account):
-            if allowance.is_limited and (refusal := allowance.find_refusal(self._now_s(), tokens)):
-                refusal.rates = _rates(of_key, of_account, self._now_s())
+            if allowance.is_limited and (refusal := allowance.find_refusal(now_s, tokens)):
+                refusal.rates = _rates(of_key, of_account, now_s)
                 return refusal
         return None
 
