@@ -10,7 +10,6 @@ Each gateway has a registry of its own, and nothing here is global.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter as Tallies
 from collections import defaultdict
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -48,6 +47,7 @@ _ESTIMATED: Final = int(e.Flag.ESTIMATED)  # an `int` is compared ten times as f
 _PAYABLE: Final = e.payable_account("")[: -len("/payable")]
 
 Labels = tuple[str, ...]
+Tallies = defaultdict[Labels, int]
 
 
 class Watched(NamedTuple):
@@ -68,11 +68,11 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self._watched: Watched | None = None
-        self._requests: Tallies[Labels] = Tallies()
-        self._refusals: Tallies[Labels] = Tallies()
-        self._calls: Tallies[Labels] = Tallies()
-        self._upstream_errors: Tallies[Labels] = Tallies()
-        self._answered: Tallies[Labels] = Tallies()
+        self._requests: defaultdict[tuple[str, str, int], int] = defaultdict(int)
+        self._refusals: Tallies = defaultdict(int)
+        self._calls: Tallies = defaultdict(int)
+        self._upstream_errors: Tallies = defaultdict(int)
+        self._answered: Tallies = defaultdict(int)
         self._booked = _Booked()
         self._overhead, self._commit, self._batch = _Spread(_OVERHEAD_S), _Spread(_OVERHEAD_S), _Spread(_ENTRIES)
         self._first_byte: dict[str, _Spread] = defaultdict(lambda: _Spread(_ANSWER_S))
@@ -92,7 +92,7 @@ class Metrics:
 
     def request_answered(self, route: str, model: str, status: int, code: str | None) -> None:
         """Count an answered request."""
-        self._requests[route, model, str(status)] += 1
+        self._requests[route, model, status] += 1
         if code is not None:
             self._refusals[route, code] += 1
 
@@ -133,7 +133,7 @@ class Metrics:
         build = _gauge("build_info", "The version that runs.", "version")
         build.add_metric((tallygate.__version__,), 1)
         yield build
-        yield _counter("requests", "Answered requests.", self._requests, "route", "model", "code")
+        yield _counter("requests", "Answered requests.", _told(self._requests), "route", "model", "code")
         yield _counter("refusals", "Refused requests, by code of the contract.", self._refusals, "route", "code")
         yield _counter("calls", "Calls that have ended.", self._calls, "model", "state", "outcome")
         yield _spread("overhead_seconds", "From a checked request to its sending.", {(): self._overhead})
@@ -178,16 +178,16 @@ class _Booked:
 
     def __init__(self) -> None:
         self.unbalanced = 0
-        self._settled: Tallies[Labels] = Tallies()
-        self._tokens: Tallies[Labels] = Tallies()
-        self._endings: Tallies[Labels] = Tallies()
-        self._estimated: Tallies[Labels] = Tallies()
-        self._overrun: Tallies[Labels] = Tallies()
-        self._crash_loss: Tallies[Labels] = Tallies()
-        self._attempts: Tallies[Labels] = Tallies()
-        self._billed: Tallies[Labels] = Tallies()
-        self._unpaid: Tallies[Labels] = Tallies()
-        self._deposited: Tallies[Labels] = Tallies()
+        self._settled: Tallies = defaultdict(int)
+        self._tokens: Tallies = defaultdict(int)
+        self._endings: Tallies = defaultdict(int)
+        self._estimated: Tallies = defaultdict(int)
+        self._overrun: Tallies = defaultdict(int)
+        self._crash_loss: Tallies = defaultdict(int)
+        self._attempts: Tallies = defaultdict(int)
+        self._billed: Tallies = defaultdict(int)
+        self._unpaid: Tallies = defaultdict(int)
+        self._deposited: Tallies = defaultdict(int)
 
     def take(self, entry: Entry) -> None:
         """Count one entry."""
@@ -195,35 +195,38 @@ class _Booked:
         if kind == e.HOLD or (kind == e.ATTEMPT and entry.completion_tokens is None):
             self._attempts[(entry.upstream or "",)] += 1
         elif kind in e.ENDINGS:
-            self._endings[model, kind] += 1
-            self._tokens[model, "prompt"] += entry.prompt_tokens or 0
-            self._tokens[model, "completion"] += entry.completion_tokens or 0
-            if entry.flags & _ESTIMATED:
-                self._estimated[(model,)] += 1
-            if entry.overrun_list_picousd:
-                lost = self._crash_loss if kind == e.EXPIRE else self._overrun
-                lost[(model,)] += entry.overrun_list_picousd
+            self._take_ending(entry, kind, model)
+        self._take_postings(entry, kind, model)
+
+    def _take_postings(self, entry: Entry, kind: str, model: str) -> None:
         usd = ngonka = 0
         for book, name, amount in entry.postings:
             if book == e.USD:
                 usd += amount
+                if name == e.INCOME_BASE:
+                    self._settled[model, "base"] += amount
+                elif name == e.INCOME_FEE:
+                    self._settled[model, "fee"] += amount
+                elif name == e.WORLD and kind == e.DEPOSIT:
+                    self._deposited[()] -= amount
             else:
                 ngonka += amount
-            self._post(kind, model, name, amount)
+                if name == e.COST_UNPAID:
+                    self._unpaid[()] += amount
+                elif name.startswith(_PAYABLE):
+                    self._billed[(name[len(_PAYABLE) : -len("/payable")],)] -= amount
         if usd or ngonka:
             self.unbalanced += 1
 
-    def _post(self, kind: str, model: str, name: str, amount: int) -> None:
-        if name == e.INCOME_BASE:
-            self._settled[model, "base"] += amount
-        elif name == e.INCOME_FEE:
-            self._settled[model, "fee"] += amount
-        elif name == e.COST_UNPAID:
-            self._unpaid[()] += amount
-        elif name.startswith(_PAYABLE):
-            self._billed[(name[len(_PAYABLE) : -len("/payable")],)] -= amount
-        elif name == e.WORLD and kind == e.DEPOSIT:
-            self._deposited[()] -= amount
+    def _take_ending(self, entry: Entry, kind: str, model: str) -> None:
+        self._endings[model, kind] += 1
+        self._tokens[model, "prompt"] += entry.prompt_tokens or 0
+        self._tokens[model, "completion"] += entry.completion_tokens or 0
+        if entry.flags & _ESTIMATED:
+            self._estimated[(model,)] += 1
+        if entry.overrun_list_picousd:
+            lost = self._crash_loss if kind == e.EXPIRE else self._overrun
+            lost[(model,)] += entry.overrun_list_picousd
 
     def collect(self) -> Iterator[Metric]:
         """Return the figures."""
@@ -297,6 +300,10 @@ def _look_at_places(upstreams: Upstreams) -> Iterator[Metric]:
 
 def _dollars(tallies: Mapping[Labels, int]) -> dict[Labels, float]:
     return {labels: picousd / PICOUSD_PER_USD for labels, picousd in tallies.items()}
+
+
+def _told(requests: Mapping[tuple[str, str, int], int]) -> dict[Labels, float]:
+    return {(route, model, str(status)): count for (route, model, status), count in requests.items()}
 
 
 def _keyed(spreads: Mapping[str, _Spread]) -> dict[Labels, _Spread]:
