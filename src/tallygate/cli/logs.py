@@ -9,9 +9,9 @@ a log must never stand between a call and its ending.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -33,18 +33,18 @@ def configure_logs(level: str, *, pretty: bool, lasting: bool = False) -> None:
         pretty: Whether people read them.
         lasting: Whether this is the last word, so that loggers need not ask again at each line.
     """
-    start: list[Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
     if pretty:
-        finish: list[Processor] = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        processors: list[Processor] = [
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
         factory: object = structlog.WriteLoggerFactory(_Lossy(sys.stderr))  # type: ignore[arg-type]
     else:
-        finish = [structlog.processors.format_exc_info, _render]
+        processors = [_render]
         factory = structlog.BytesLoggerFactory(_Lossy(sys.stderr.buffer))  # type: ignore[arg-type]
     structlog.configure(
-        processors=start + finish,
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=factory,  # type: ignore[arg-type]
         cache_logger_on_first_use=lasting,
@@ -60,13 +60,17 @@ class _Lossy:
 
     def write(self, line: Any) -> None:
         """Write a line if that is possible."""
-        with contextlib.suppress(OSError):
+        try:  # noqa: SIM105  (`suppress` takes a third of a microsecond, twice a line)
             self._file.write(line)
+        except OSError:
+            pass
 
     def flush(self) -> None:
         """Let it out if that is possible."""
-        with contextlib.suppress(OSError):
+        try:  # noqa: SIM105  (as above)
             self._file.flush()
+        except OSError:
+            pass
 
 
 class _Forward(logging.Handler):
@@ -78,5 +82,10 @@ class _Forward(logging.Handler):
         logger.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
 
 
-def _render(_: WrappedLogger, __: str, event: EventDict) -> bytes:
+def _render(logger: WrappedLogger, level: str, event: EventDict) -> bytes:
+    """Return an event as JSON, with its level and its time: one step, since a call waits for its line."""
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, level, event)
+    event["level"] = level
+    event["timestamp"] = datetime.now(UTC)
     return _encode(event)
