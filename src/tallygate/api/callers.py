@@ -36,8 +36,11 @@ class Callers:
 
     def authenticate(self, request: Request) -> ApiKey:
         """Return the caller's key; raises `Refusal` (401, or 403 while its account is suspended)."""
-        token = read_bearer(request)
-        key = None if token is None else self._find(token)
+        if request.key_digest is None:
+            token = read_bearer(request)
+            key, request.key_digest = (None, None) if token is None else self._find(token)
+        else:
+            key = self._keys.find_key(request.key_digest)
         if key is None:
             raise self.refuse_unknown()
         refusal = self._keys.refusal(key)
@@ -47,23 +50,26 @@ class Callers:
 
     def knows(self, token: bytes | None) -> bool:
         """Say whether a token is a key at all, for whoever wants to refuse early what is none."""
-        return token is not None and self._find(token) is not None
+        return token is not None and self._find(token)[0] is not None
 
     def refuse_unknown(self) -> Refusal:
         """Return what is said to whoever has no key of ours."""
         return Refusal(Code.INVALID_API_KEY, self._unknown)
 
-    def _find(self, token: bytes) -> ApiKey | None:
+    def _find(self, token: bytes) -> tuple[ApiKey | None, bytes | None]:
+        """Return the key of a token, and the digest by which it was found."""
         fingerprint = sha256(token).digest()
         digest = self._key_digests.get(fingerprint)
-        if digest is None and self._can_be_a_key(token):
+        if digest is not None:
+            return self._keys.find_key(digest), digest
+        if self._can_be_a_key(token):
             digest = key_digest(self._pepper, token)
         key = None if digest is None else self._keys.find_key(digest)
         if key is not None and digest is not None:
             if len(self._key_digests) >= DIGESTS_MAX:
                 self._key_digests.clear()
             self._key_digests[fingerprint] = digest
-        return key
+        return key, digest
 
     def _can_be_a_key(self, token: bytes) -> bool:
         """Return whether a token is worth a look: it has our form, or imported keys may have any but that."""

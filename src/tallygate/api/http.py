@@ -46,6 +46,7 @@ class Request:
         body: The body.
         argument: What the route's pattern caught.
         model: The canonical id of the model that it is about, once that is known, for figures.
+        key_digest: The digest of its API key, once somebody has looked at that; never the key.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Request:
     body: Body
     argument: str = ""
     model: str = ""
+    key_digest: bytes | None = None
 
 
 class Response(NamedTuple):
