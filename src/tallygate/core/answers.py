@@ -215,9 +215,11 @@ def render_usage(usage: Usage, cost: Cost, flags: Flag, report: Mapping[str, obj
         for name, tokens in (("prompt_tokens_details", prompt), ("completion_tokens_details", completion)):
             if counts := _counts_of(report.get(name), tokens):
                 details += f',"{name}":{encode(counts).decode()}'
-    marks = (',"estimated":true' if flags & Flag.ESTIMATED else "") + (
-        ',"overrun":true' if flags & Flag.OVERRUN else ""
-    )
+    marks = ""
+    if flags:  # else nothing is special, which is usual, and `&` makes a flag anew
+        marks = (',"estimated":true' if flags & Flag.ESTIMATED else "") + (
+            ',"overrun":true' if flags & Flag.OVERRUN else ""
+        )
     text = (
         f'{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{prompt + completion}'
         f'{details},"base_cost_usd":{base},"platform_fee_usd":{fee},"total_cost_usd":{total}'
