@@ -289,6 +289,8 @@ class Books:
 
     def _end_others(self, hold: Hold, ends: Sequence[SendingEnd], unpaid: Sequence[int]) -> list[Written]:
         """Make the entries that end all sendings but the last, in the step in which that one ends the inference."""
+        if len(ends) == 1:
+            return []
         begun = hold.open_sendings
         return [
             self._attempt(hold, end.sending, end, begun[end.sending], share)

@@ -40,9 +40,12 @@ class Charge(NamedTuple):
 
 def ends_all(hold: Hold, ends: Sequence[SendingEnd]) -> bool:
     """Return whether ends are those of all sendings that are open, one of each part."""
-    if len(ends) != len(hold.open_sendings) or any(end.sending not in hold.open_sendings for end in ends):
+    begun = hold.open_sendings
+    if len(ends) != len(begun):
         return False
-    return len(ends) == 1 or len({end.sending.part for end in ends}) == len(ends)
+    if len(ends) == 1:  # as nearly always
+        return ends[0].sending in begun
+    return all(end.sending in begun for end in ends) and len({end.sending.part for end in ends}) == len(ends)
 
 
 def find_charge(hold: Hold, ends: Sequence[SendingEnd], usage: Usage) -> Charge:

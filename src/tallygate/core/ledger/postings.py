@@ -23,7 +23,7 @@ def usd_postings(account: Account, available: int, held: int, cost: Cost = FREE)
         (e.USD, e.INCOME_BASE, cost.base),
         (e.USD, e.INCOME_FEE, cost.fee),
     )
-    return tuple(posting for posting in postings if posting[2])
+    return tuple([posting for posting in postings if posting[2]])
 
 
 def ngonka_postings(bills: dict[str, int], unpaid: int) -> tuple[Posting, ...]:
@@ -31,10 +31,12 @@ def ngonka_postings(bills: dict[str, int], unpaid: int) -> tuple[Posting, ...]:
     paid = sum(bills.values()) - unpaid
     if paid < 0 or unpaid < 0 or min(bills.values(), default=0) < 0:
         raise InvariantBrokenError("an upstream's bill cannot be negative, nor less than what of it is unpaid")
+    payables: Iterable[Posting] = [(e.NGONKA, e.payable_account(name), -bill) for name, bill in bills.items()]
     # Sorted as ledger accounts: by the upstreams' names alone, `a` would come before `a-b`, and `a/…` after `a-b/…`.
-    payables: Iterable[Posting] = sorted((e.NGONKA, e.payable_account(name), -bill) for name, bill in bills.items())
+    if len(bills) > 1:
+        payables = sorted(payables)
     postings = ((e.NGONKA, e.COST_PAID, paid), (e.NGONKA, e.COST_UNPAID, unpaid), *payables)
-    return tuple(posting for posting in postings if posting[2])
+    return tuple([posting for posting in postings if posting[2]])
 
 
 def check_balanced(postings: tuple[Posting, ...]) -> None:
