@@ -83,17 +83,59 @@ CHAT_COMPLETION: Final = open_record(
         "usage": ref("Usage"),
     }
 )
+_TEXT_CHOICE: Final = open_record(
+    {"text": text(), "index": COUNT, "logprobs": {"type": "null"}, "finish_reason": _FINISH}
+)
 TEXT_COMPLETION: Final = open_record(
     {
         **_HEAD,
         "object": only("text_completion"),
-        "choices": listing(
-            open_record({"text": text(), "index": COUNT, "logprobs": {"type": "null"}, "finish_reason": _FINISH}),
-            minItems=1,
-        ),
+        "choices": listing(_TEXT_CHOICE, minItems=1),
         "usage": ref("Usage"),
     }
 )
+
+CHAT_CHUNK: Final[Schema] = {
+    "anyOf": [
+        open_record(
+            {
+                **_HEAD,
+                "object": only("chat.completion.chunk"),
+                "choices": listing(
+                    open_record({"index": COUNT, "delta": {"type": "object"}, "finish_reason": _FINISH})
+                ),
+            },
+            optional={"usage": ref("Usage")},
+        ),
+        ref("StreamError"),
+    ]
+}
+TEXT_CHUNK: Final[Schema] = {
+    "anyOf": [
+        open_record(
+            {**_HEAD, "object": only("text_completion"), "choices": listing(_TEXT_CHOICE)},
+            optional={"usage": ref("Usage")},
+        ),
+        ref("StreamError"),
+    ]
+}
+STREAM_ERROR: Final = record(
+    ERROR["properties"],
+    {"usage": ref("Usage")},
+    "The end of a stream that fails: with what was charged, without `[DONE]`.",
+)
+
+
+def stream_of(chunk: str) -> Schema:
+    """Return the shape of each event of a stream."""
+    frame = text(contentMediaType="application/json", contentSchema=ref(chunk))
+    data = {"anyOf": [frame, only("[DONE]", "The end.")], "description": "A chunk as JSON."}
+    return record(
+        {"data": data},
+        {"event": only("message")},
+        "One server-sent event; comments such as `: keep-alive` come between.",
+    )
+
 
 _BALANCE_MEMBERS: Final[Mapping[str, Schema]] = dict.fromkeys(("balance_usd", "available_usd", "held_usd"), USD)
 BALANCE_NOW: Final = record(_BALANCE_MEMBERS, words="balance = available + held")
@@ -232,7 +274,9 @@ WHOAMI: Final = record(
 WHOAMI_ERROR: Final = record(
     {
         "success": only(False),
-        "error": record({"message": text(), "statusCode": integer(), "requestId": text(), "timestamp": TIME}),
+        "error": record(
+            {"message": text(), "code": text(), "statusCode": integer(), "requestId": text(), "timestamp": TIME}
+        ),
     }
 )
 

@@ -11,6 +11,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Final
 
 from tallygate.api.admin.inferences import STATE_NAMES
+from tallygate.api.admin.keys import GRACE_S_MAX
 from tallygate.api.openapi.shapes import (
     Schema,
     flag,
@@ -142,7 +143,6 @@ AMOUNT: Final = r"^[+\-]?[0-9]{1,15}(\.[0-9]{1,12})?$"
 _SPEND: Final = text("US dollars, such as `2.50`.", pattern=r"^\s*\+?[0-9]{1,15}(\.[0-9]{1,12})?\s*$")
 _COUNT: Final = integer(minimum=1, maximum=COUNT_MAX)
 _PRICE: Final = text("US dollars per million tokens.", pattern=r"^\s*\+?[0-9]{1,15}(\.[0-9]{1,12})?\s*$")
-_WORDS_MAX: Final = {"minLength": 1, "maxLength": 1000}
 
 LIMITS: Final = record({}, {outside: maybe(_SPEND if name in SPENDS else _COUNT) for outside, name in NAMES.items()})
 
@@ -157,7 +157,7 @@ MEMBERS: Final[Mapping[str, Schema]] = {
     "models": listing(text(), "The models that the key may use; null allows all.", minItems=1, maxItems=MODELS_MAX),
     "limits": {**LIMITS, "description": "Each limit by its name; null takes it away."},
     "sha256": text("The SHA-256 of a key that was made elsewhere.", pattern="^[0-9a-fA-F]{64}$"),
-    "grace_s": integer("How long the old secret works beside the new one, in seconds.", minimum=0),
+    "grace_s": integer("How long the old secret works beside the new one, in seconds.", minimum=0, maximum=GRACE_S_MAX),
     "model": text("The id of a model.", pattern=r"^[A-Za-z0-9._:/@+\-]{1,128}$"),
     "input": _PRICE,
     "output": _PRICE,
@@ -194,7 +194,7 @@ QUERY: Final[Mapping[str, Schema]] = {
     "key": text("The id of an API key.", **_ANY),
     "limit": integer("How many rows at most.", minimum=1),
     "model": text("The id of a model.", **_ANY),
-    "month": text("A month of UTC such as `2026-01`.", pattern="^[0-9]{4}-(0[1-9]|1[0-2])$"),
+    "month": text("A month of UTC such as `2026-01`.", pattern="^(19[7-9][0-9]|[2-8][0-9]{3})-(0[1-9]|1[0-2])$"),
     "node": text("The URL of a node.", **_ANY),
     "state": one_of_texts(STATE_NAMES, "What became of it."),
     "tag": text("The text that calls were tagged with.", **_ANY),

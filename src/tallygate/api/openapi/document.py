@@ -33,6 +33,7 @@ SECURITY: Final = {
     "metrics_key": {"type": "http", "scheme": "bearer", "description": "The metrics' own key, or the operator's."},
 }
 
+_KEYED: Final = frozenset({Access.KEY, Access.OWN})
 _ANY_ROUTE: Final = (
     *(Code.INVALID_HTTP, Code.REQUEST_TIMEOUT, Code.UNSUPPORTED_EXPECTATION, Code.HEAD_TOO_LARGE),
     *(Code.INTERNAL_ERROR, Code.STORE_UNAVAILABLE),
@@ -105,7 +106,7 @@ def plain_path(path: str) -> str:
 def find_codes(route: Route, operation: Operation, listener: Listener) -> list[Code]:
     """Return why a route can refuse, in the order of the table of errors."""
     codes = {*_ANY_ROUTE, *operation.codes}
-    if route.access in {Access.KEY, Access.OWN}:
+    if route.access in _KEYED:
         codes.add(Code.INVALID_API_KEY)
     if listener.is_public and route.access is Access.KEY:
         codes.add(Code.ACCOUNT_DEACTIVATED)
@@ -148,12 +149,10 @@ class _Described:
         return {**content, "responses": {**self._answers(), **self._refusals()}}
 
     def _security(self) -> list[dict[str, list[str]]]:
-        access = self._route.access
-        if access is Access.OWN:
-            return [{"metrics_key": []}]
-        if access is Access.KEY:
-            return [{self._listener.key: []}]
-        return [{}, {self._listener.key: []}] if Code.INVALID_API_KEY in self._codes else []
+        way: dict[str, list[str]] = {self._operation.key or self._listener.key: []}
+        if self._route.access in _KEYED:
+            return [way]
+        return [{}, way] if Code.INVALID_API_KEY in self._codes else []
 
     def _arguments(self) -> Iterator[dict[str, Any]]:
         for name in _ARGUMENT.findall(self._route.path):

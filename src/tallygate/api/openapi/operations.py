@@ -43,6 +43,7 @@ class Operation(NamedTuple):
         body_codes: Why its body can be refused.
         bounds: What is more exact here than where a parameter is described for all routes.
         refused: Another shape in which its refusals are told, beside the usual one.
+        key: The name of its key, where that is not the one of all routes of the listener.
         headers: Headers of its good answers, beyond those of every answer.
     """
 
@@ -53,6 +54,7 @@ class Operation(NamedTuple):
     body_codes: tuple[Code, ...] = _BODY
     bounds: Mapping[str, Schema] = {}
     refused: Schema | None = None
+    key: str | None = None
     headers: tuple[str, ...] = ()
 
 
@@ -65,8 +67,11 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "Usage": answered.USAGE,
     "ChatRequest": asked.CHAT,
     "ChatCompletion": answered.CHAT_COMPLETION,
+    "ChatChunk": answered.CHAT_CHUNK,
+    "StreamError": answered.STREAM_ERROR,
     "CompletionRequest": asked.COMPLETION,
     "TextCompletion": answered.TEXT_COMPLETION,
+    "TextChunk": answered.TEXT_CHUNK,
     "Balance": answered.BALANCE_NOW,
     "Model": answered.MODEL,
     "UsageSums": answered.USAGE_SUMS,
@@ -93,13 +98,13 @@ _PAGE: Final = {200: {HTML: text("A page.")}}
 
 PUBLIC: Final[Mapping[tuple[str, str], Operation]] = {
     ("POST", CHAT): Operation(
-        {200: {JSON: ref("ChatCompletion"), STREAM: _FRAMES}},
+        {200: {JSON: ref("ChatCompletion"), STREAM: answered.stream_of("ChatChunk")}},
         (*_CALL_CODES, Code.UNSUPPORTED_PARAMETER),
         body=ref("ChatRequest"),
         headers=_CALL_HEADERS,
     ),
     ("POST", COMPLETIONS): Operation(
-        {200: {JSON: ref("TextCompletion"), STREAM: _FRAMES}},
+        {200: {JSON: ref("TextCompletion"), STREAM: answered.stream_of("TextChunk")}},
         (*_CALL_CODES, Code.UNSUPPORTED_PARAMETER),
         body=ref("CompletionRequest"),
         headers=_CALL_HEADERS,
@@ -114,13 +119,15 @@ PUBLIC: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/api/pricing"): Operation(_json(answered.MONITORED_PRICES)),
     ("GET", "/v1/balance"): Operation(_json("Balance")),
     ("GET", "/v1/test-auth"): Operation(_json(answered.KEY_STATUS)),
-    ("GET", "/api/v1/whoami"): Operation(_json(answered.WHOAMI), refused=answered.WHOAMI_ERROR),
+    ("GET", "/api/v1/whoami"): Operation(_json(answered.WHOAMI), _KEYED, refused=answered.WHOAMI_ERROR),
     ("GET", "/v1/usage"): _USAGE,
     ("GET", "/v1/checkpoints/latest"): Operation(_json("Checkpoint"), (Code.NOT_FOUND,)),
     ("GET", "/v1/usage/{inference}"): Operation(_json("Receipt")),
     ("GET", "/v1/balance/proof"): Operation(_json(answered.BALANCE_DOCUMENT), (Code.NOT_FOUND,)),
     ("GET", "/openapi.json"): Operation(_json({"type": "object", "description": "An OpenAPI document."})),
-    ("GET", "/metrics"): Operation({200: {MEDIA_TYPE.decode().split(";")[0]: text("Prometheus's text format.")}}),
+    ("GET", "/metrics"): Operation(
+        {200: {MEDIA_TYPE.decode().split(";")[0]: text("Prometheus's text format.")}}, key="metrics_key"
+    ),
     ("GET", "/docs"): Operation(_PAGE),
     ("GET", "/docs/reference"): Operation(_PAGE),
     ("GET", "/docs/pricing"): Operation(_PAGE),
