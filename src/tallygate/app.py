@@ -24,7 +24,6 @@ from tallygate.api.estimate import EstimateApi
 from tallygate.api.identity import IdentityApi
 from tallygate.api.metrics import MetricsApi
 from tallygate.api.models import ModelApi
-from tallygate.api.openapi import CALLERS, OPERATOR, OpenApi
 from tallygate.api.pricing import PricingApi
 from tallygate.api.problems import Problems
 from tallygate.api.proofs import ProofApi
@@ -40,7 +39,7 @@ from tallygate.core.pricing import reconciled
 from tallygate.core.tags import Tags
 from tallygate.entropy import EntropyPool
 from tallygate.feeds import Feeds, build_feeds
-from tallygate.front import build_public_edge, build_public_server
+from tallygate.front import build_public_edge, build_public_server, describe_admin, describe_public
 from tallygate.metrics import Metrics, Watched
 from tallygate.network.webhook import deliver_events
 from tallygate.opening import open_books, open_proofs
@@ -218,8 +217,8 @@ def build(
         routes += ProofApi(ledger=ledger, proofs=proofs, callers=callers).routes()
     admin_routes = [*admin.routes(), *(figures if settings.metrics.listener == "admin" else ())]
     routes += figures if settings.metrics.listener == "public" else ()
-    routes += OpenApi(routes, CALLERS, problems).routes()
-    admin_routes += [admin.guard(route) for route in OpenApi(admin_routes, OPERATOR, problems).routes()]
+    routes += describe_public(routes, ledger, catalog, upstreams, problems, public_models=settings.server.public_models)
+    admin_routes += describe_admin(admin_routes, admin, problems)
 
     def mint_request_id() -> str:
         return ids.request_id(entropy(12))

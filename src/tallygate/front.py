@@ -1,4 +1,4 @@
-"""What stands in front of the public routes, as the settings have it: the gate, and which web pages may call."""
+"""What stands in front of the routes, as the settings have it: gate, callers' web pages, descriptions."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING
 from tallygate.api.cors import Cors
 from tallygate.api.edge import Edge
 from tallygate.api.gate import Gate
+from tallygate.api.openapi import CALLERS, OPERATOR, OpenApi, describe_routes
+from tallygate.api.pages import Pages
 from tallygate.api.server import HttpServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from tallygate.api.admin import AdminApi
     from tallygate.api.callers import Callers
-    from tallygate.api.http import Router
+    from tallygate.api.http import Route, Router
     from tallygate.api.problems import Problems
     from tallygate.config import EdgeSettings, ServerSettings
+    from tallygate.core.catalog import Catalog
+    from tallygate.ports import Ledger, Upstreams
 
 
 def build_public_edge(
@@ -36,3 +41,31 @@ def build_public_server(settings: ServerSettings, edge: Edge) -> HttpServer:
     """Return the callers' listener, not yet listening."""
     timeouts = {"head_s_max": settings.header_timeout_s, "body_s_max": settings.body_timeout_s}
     return HttpServer(edge, gate=edge.gate, **timeouts)
+
+
+def describe_public(
+    routes: Sequence[Route],
+    ledger: Ledger,
+    catalog: Catalog,
+    upstreams: Upstreams,
+    problems: Problems,
+    *,
+    public_models: bool,
+) -> list[Route]:
+    """Return the routes that describe the callers' routes, and themselves: for people, and for programs."""
+    described = [*routes]
+    pages = Pages(
+        ledger=ledger,
+        catalog=catalog,
+        upstreams=upstreams,
+        public_models=public_models,
+        describe=lambda: describe_routes(described, CALLERS, problems),
+    )
+    described += pages.routes()
+    described += OpenApi(described, CALLERS, problems).routes()
+    return described[len(routes) :]
+
+
+def describe_admin(routes: Sequence[Route], admin: AdminApi, problems: Problems) -> list[Route]:
+    """Return the route that describes the operator's routes, for whoever has the admin key."""
+    return [admin.guard(route) for route in OpenApi(routes, OPERATOR, problems).routes()]

@@ -19,6 +19,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks
 
 from tests.gateway.processes import ADMIN_KEY, installed, served
@@ -167,6 +168,7 @@ class Judge:
     def operations(self, *, keyless: bool = False) -> Iterator[tuple[str, Any]]:
         """Return all operations with their ids."""
         for found in (self._keyless if keyless else self.schema).get_all_operations():
+            assert isinstance(found, Ok)
             operation = found.ok()
             yield operation.definition.raw["operationId"], operation
 
