@@ -1,4 +1,4 @@
-"""What stands in front of the routes, as the settings have it: gate, callers' web pages, descriptions."""
+"""What stands in front of the routes, as the settings have it: the gate, and what describes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTML as values: whatever is not markup already is escaped, so nothing has to be remembered where a page is written."""
+"""HTML as values: whatever is not markup already is escaped, so no page has to remember to do it."""
 
 from __future__ import annotations
 
