@@ -15,22 +15,28 @@ import click
 from tallygate.api.admin import GROUPS
 from tallygate.api.balance import BalanceApi
 from tallygate.api.estimate import EstimateApi
+from tallygate.api.headers import HEADERS
 from tallygate.api.identity import IdentityApi
 from tallygate.api.metrics import MetricsApi
 from tallygate.api.models import ModelApi
+from tallygate.api.openapi import CALLERS, OPERATOR, OpenApi, asked
+from tallygate.api.pages import Pages
 from tallygate.api.pricing import PricingApi
-from tallygate.api.problems import PROBLEMS
+from tallygate.api.problems import PROBLEMS, Problems
 from tallygate.api.proofs import ProofApi
 from tallygate.api.public import PublicApi
 from tallygate.api.usage import UsageApi
 from tallygate.cli import program
 from tallygate.core import retry
+from tallygate.core.completions import PARAMETERS as COMPLETION_PARAMETERS
 from tallygate.core.inference import TABLE
 from tallygate.core.openai import PARAMETERS
 from tallygate.core.retry import Failure, judge_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from tallygate.api.http import Route
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "ARCHITECTURE.md", ROOT / "docs" / "contract.md")
@@ -113,19 +119,63 @@ def parameters() -> str:
     return table(("parameter", "what it may be"), ((f"`{name}`", words) for name, words in PARAMETERS.items()))
 
 
+def completion_parameters() -> str:
+    """The parameters of a legacy completion."""
+    rows = ((f"`{name}`", words) for name, words in COMPLETION_PARAMETERS.items())
+    return table(("parameter", "what it may be"), rows)
+
+
+def headers() -> str:
+    """The headers of answers."""
+    rows = ((f"`{name}`", header.where, header.what) for name, header in HEADERS.items())
+    return table(("header", "where", "what"), rows)
+
+
 def public_routes() -> str:
     """The callers' routes."""
-    return _routes(PublicApi, ModelApi, EstimateApi, PricingApi, BalanceApi, IdentityApi, UsageApi, ProofApi)
+    return _list_routes(_public())
 
 
 def admin_routes() -> str:
     """The operator's routes."""
-    return _routes(*GROUPS, MetricsApi)
+    return _list_routes(_admin())
 
 
-def _routes(*apis: type) -> str:
-    routes = [route for api in apis for route in api.__new__(api).routes()]
+def members() -> str:
+    """The members of the operator's requests."""
+    taken = {name: [r for r in _admin() if name in r.fields] for r in _admin() for name in r.fields}
+    rows = ((f"`{name}`", asked.MEMBERS[name]["description"], _name_routes(taken[name])) for name in sorted(taken))
+    return table(("member", "what it may be", "where"), rows)
+
+
+def queries() -> str:
+    """The parameters of queries."""
+    routes = [*_public(), *_admin()]
+    taken = {name: [r for r in routes if name in r.query] for r in routes for name in r.query}
+    rows = ((f"`{name}`", asked.QUERY[name]["description"], _name_routes(taken[name])) for name in sorted(taken))
+    return table(("parameter", "what it may be", "where"), rows)
+
+
+def _public() -> list[Route]:
+    apis = (PublicApi, ModelApi, EstimateApi, PricingApi, BalanceApi, IdentityApi, UsageApi, ProofApi, Pages)
+    return [*_routes(apis), *OpenApi([], CALLERS, Problems()).routes()]
+
+
+def _admin() -> list[Route]:
+    return [*_routes((*GROUPS, MetricsApi)), *OpenApi([], OPERATOR, Problems()).routes()]
+
+
+def _routes(apis: Iterable[type]) -> Iterator[Route]:
+    for api in apis:
+        yield from api.__new__(api).routes()
+
+
+def _list_routes(routes: Iterable[Route]) -> str:
     return table(("", "route", ""), ((r.method, f"`{r.path}`", r.summary) for r in routes))
+
+
+def _name_routes(routes: Iterable[Route]) -> str:
+    return ", ".join(f"`{route.method} {route.path.removeprefix('/admin/v1')}`" for route in routes)
 
 
 def commands() -> str:
@@ -148,6 +198,10 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "inference": inference,
     "retry": retries,
     "parameters": parameters,
+    "completion parameters": completion_parameters,
+    "headers": headers,
+    "members": members,
+    "queries": queries,
     "errors": errors,
     "public routes": public_routes,
     "admin routes": admin_routes,

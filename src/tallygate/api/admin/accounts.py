@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from tallygate.api.descriptions import describe_account, describe_key
 from tallygate.api.fields import read_amount, read_fields, read_name, read_words
-from tallygate.api.http import Response, Route, read_idempotency_key, read_query
+from tallygate.api.http import Response, Route, read_idempotency_key
+from tallygate.api.queries import read_strictly
 from tallygate.api.statements import describe_line, describe_statement, read_month
 from tallygate.api.terms import TERMS, read_limits
 from tallygate.core.errors import Code, Refusal
@@ -27,6 +28,7 @@ NEW_ACCOUNT: Final[Fields] = {"name": str}
 DEPOSIT: Final[Fields] = {"usd": str, "reference": str}
 CORRECTION: Final[Fields] = {"usd": str, "reason": str, "actor": str}
 LIMITING: Final[Fields] = {"limits": TERMS["limits"], "actor": str}
+STATEMENT: Final = ("month",)
 ACT: Final[Fields] = {"reason": str, "actor": str}
 STATEMENT_ENTRIES_MAX = 20_000
 """How many entries a statement may be made of here, some 8 MB of JSON; the command line takes any number."""
@@ -98,7 +100,7 @@ class AccountRoutes:
                 one + "/statement",
                 self.show_statement,
                 "All movements of one `?month=YYYY-MM` (UTC).",
-                query=("month",),
+                query=STATEMENT,
             ),
         )
 
@@ -179,7 +181,7 @@ class AccountRoutes:
     async def show_statement(self, request: Request, _: Sink) -> Response:
         """Show a month of an account."""
         account = self._ledger.account(request.argument)
-        month = read_month(read_query(request).get("month", ""))
+        month = read_month(read_strictly(request, STATEMENT).get("month", ""))
         statement, lines = await self._ledger.statement(account.id, month.start_ns, month.end_ns, STATEMENT_ENTRIES_MAX)
         content = describe_statement(account.id, account.name, month, statement, self._now_ns())
         return Response.json({**content, "lines": [describe_line(line) for line in lines if line.kind != VOIDED]})

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tallygate.api.admin.accounts import ACTOR
 from tallygate.api.descriptions import describe_key
 from tallygate.api.fields import read_fields, read_name, read_words
-from tallygate.api.http import Response, Route, read_query
+from tallygate.api.http import Response, Route
+from tallygate.api.queries import read_strictly
 from tallygate.api.terms import TERMS, read_terms
 from tallygate.core.access import NO_TERMS, KeyTerms
 from tallygate.core.errors import Code, Refusal
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 NEW_KEY: Final[Fields] = {"account": str, "name": str, "sha256": str, **TERMS, "actor": str}
 CHANGE: Final[Fields] = {"name": str, **TERMS, "actor": str}
 ACT: Final[Fields] = {"actor": str}
+ONE_ACCOUNT: Final = ("account",)
 ROTATION: Final[Fields] = {"grace_s": int, "actor": str}
 
 GRACE_S_MAX: Final = 30 * 86_400
@@ -81,7 +83,7 @@ class KeyRoutes:
                 f"Make an API key: `account`, `name`, {terms}; its secret is shown once. Or import one: `sha256`.",
                 fields=NEW_KEY,
             ),
-            Route("GET", keys, self.list_keys, "All keys, or those of one `?account=`.", query=("account",)),
+            Route("GET", keys, self.list_keys, "All keys, or those of one `?account=`.", query=ONE_ACCOUNT),
             Route("GET", one, self.show_key, "One key."),
             Route("PATCH", one, self.change_key, f"Change a key: `name`, {terms}; null takes away.", fields=CHANGE),
             Route("DELETE", one, self.revoke_key, "End a key's life at once, for good.", fields=ACT),
@@ -113,7 +115,7 @@ class KeyRoutes:
 
     async def list_keys(self, request: Request, _: Sink) -> Response:
         """List keys, never their secrets."""
-        account_id = read_query(request).get("account")
+        account_id = read_strictly(request, ONE_ACCOUNT).get("account")
         if account_id is not None:
             self._ledger.account(account_id)
         return Response.json({"data": [self._describe(key) for key in self._keys.keys(account_id)]})

@@ -150,14 +150,23 @@ MEMBERS: Final[Mapping[str, Schema]] = {
     "account": text("The id of an account."),
     "name": text("1 to 100 printable characters.", minLength=1),
     "usd": text("US dollars as a plain decimal, such as `5` or `0.25`.", pattern=AMOUNT),
-    "reference": text("The payer's own, by which money is booked once.", minLength=1, maxLength=200),
+    "reference": text(
+        "The payer's own, 1 to 200 printable characters, under which money is booked once.", minLength=1, maxLength=200
+    ),
     "reason": text("Why: 1 to 200 printable characters.", minLength=1),
     "actor": text("Who does it; `operator` where nobody is named.", minLength=1),
     "expires_ns": integer("When the key ends: nanoseconds since 1970, UTC.", minimum=1, maximum=AMOUNT_MAX),
     "models": listing(text(), "The models that the key may use; null allows all.", minItems=1, maxItems=MODELS_MAX),
-    "limits": {**LIMITS, "description": "Each limit by its name; null takes it away."},
-    "sha256": text("The SHA-256 of a key that was made elsewhere.", pattern="^[0-9a-fA-F]{64}$"),
-    "grace_s": integer("How long the old secret works beside the new one, in seconds.", minimum=0, maximum=GRACE_S_MAX),
+    "limits": {
+        **LIMITS,
+        "description": f"An object of limits by name; null takes one away: {', '.join(f'`{name}`' for name in NAMES)}.",
+    },
+    "sha256": text(
+        "The SHA-256 of a key that was made elsewhere, as 64 hexadecimal digits.", pattern="^[0-9a-fA-F]{64}$"
+    ),
+    "grace_s": integer(
+        f"How long the old secret works beside the new one: 0 to {GRACE_S_MAX} seconds.", minimum=0, maximum=GRACE_S_MAX
+    ),
     "model": text("The id of a model.", pattern=r"^[A-Za-z0-9._:/@+\-]{1,128}$"),
     "input": _PRICE,
     "output": _PRICE,
@@ -188,15 +197,15 @@ QUERY: Final[Mapping[str, Schema]] = {
     "by": text("What rows are apart by: `total`, or some names with commas between.", **_ANY),
     "cursor": text("The `next_cursor` of an answer, sent with the same parameters.", **_ANY),
     "flags": text("What must all have been special about an ending, with commas between.", **_ANY),
-    "format": one_of_texts(("json", "csv"), "Else the header `accept` decides."),
+    "format": one_of_texts(("json", "csv"), "`json` or `csv`; else the header `accept` decides."),
     "from": text("The first day, of UTC.", **_DAY),
     "inference": text("The id of the only inference that is wanted.", **_ANY),
     "key": text("The id of an API key.", **_ANY),
-    "limit": integer("How many rows at most.", minimum=1),
+    "limit": integer("How many rows at most, from 1.", minimum=1),
     "model": text("The id of a model.", **_ANY),
     "month": text("A month of UTC such as `2026-01`.", pattern="^(19[7-9][0-9]|[2-8][0-9]{3})-(0[1-9]|1[0-2])$"),
     "node": text("The URL of a node.", **_ANY),
-    "state": one_of_texts(STATE_NAMES, "What became of it."),
+    "state": one_of_texts(STATE_NAMES, f"What became of it: {', '.join(STATE_NAMES)}."),
     "tag": text("The text that calls were tagged with.", **_ANY),
     "to": text("The last day, of UTC.", **_DAY),
     "upstream": text("The name of an upstream.", **_ANY),
