@@ -23,6 +23,7 @@ from tallygate.api.openapi.shapes import (
 )
 from tallygate.core.access import KeyStatus
 from tallygate.core.audit.problems import PROMISES
+from tallygate.core.standing import State as PlaceState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,6 +128,30 @@ SHEET: Final = record(
         ),
     }
 )
+_PLACE: Final = record(
+    {
+        **dict.fromkeys(("node", "url", "reason", "moved_to"), _WORDS),
+        "state": one_of_texts([state.value for state in PlaceState]),
+        "out_for_s": maybe(COUNT),
+        "in_flight": COUNT,
+        "ttft_ms": maybe(COUNT),
+        "recent_failures": listing(record({"ago_s": COUNT, "kind": text()})),
+        **dict.fromkeys(("answers", "implausible_usage", "reported_tokens", "counted_tokens"), COUNT),
+    }
+)
+_NETWORK: Final = record(
+    {},
+    {
+        "scheme": text(),
+        "quiet_for_s": COUNT,
+        "clock_lead_ms": maybe(integer()),
+        "clock_corrected_ms": integer(),
+        "clock_is_too_far": flag(),
+        "nodes_are_discovered": flag(),
+        "trouble": _WORDS,
+    },
+    "What is known of the network behind a signed upstream.",
+)
 UPSTREAMS: Final = record(
     {
         "data": listing(
@@ -135,7 +160,8 @@ UPSTREAMS: Final = record(
                     "name": text(),
                     "priority": integer(),
                     "weight": integer(),
-                    "places": listing(record({"node": _WORDS, "state": one_of_texts(("ok", "out", "out for good"))})),
+                    "network": _NETWORK,
+                    "places": listing(_PLACE),
                 }
             )
         )
