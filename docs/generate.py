@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -165,7 +165,7 @@ def _admin() -> list[Route]:
     return [*_routes((*GROUPS, MetricsApi)), *OpenApi([], OPERATOR, Problems()).routes()]
 
 
-def _routes(apis: Iterable[type]) -> Iterator[Route]:
+def _routes(apis: Iterable[Any]) -> Iterator[Route]:
     for api in apis:
         yield from api.__new__(api).routes()
 

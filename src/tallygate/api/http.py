@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
-from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -136,11 +135,6 @@ def check_body(request: Request, bytes_max: int) -> None:
     length = request.headers.get(b"content-length", b"0")
     if length.isdigit() and int(length[:20]) > bytes_max:
         raise Refusal(Code.REQUEST_TOO_LARGE, f"The body is larger than {bytes_max} bytes.")
-
-
-def read_query(request: Request) -> dict[str, str]:
-    """Return the parameters of a request's query; the last of repeated ones."""
-    return dict(parse_qsl(request.query.decode("latin-1"), keep_blank_values=True))
 
 
 def read_idempotency_key(request: Request) -> bytes | None:
