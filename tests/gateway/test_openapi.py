@@ -194,6 +194,27 @@ class Judge:
             status = self.send(operation.Case(**made), key=self._side.key)
             assert status < 300, (name, status)
 
+    def send_spoilt(self) -> None:
+        """Send good requests with one thing wrong in each: a name that nobody knows, or a value of no declared type."""
+        by_id = dict(self.operations())
+        for name, details in {name: details for name, details in GOOD if name in by_id}.items():
+            operation = by_id[name]
+            made = self._filled({"path_parameters": self._side.argument(operation.path), **details})
+            for part in ("body", "query"):
+                for spoilt in self._spoil(operation.definition.raw, part, made.get(part, {})):
+                    case = operation.Case(**{**made, part: spoilt})
+                    assert name in TELLS_INSIDE or self.send(case, key=self._side.key) == 400, (name, spoilt)
+
+    def _spoil(self, operation: dict[str, Any], part: str, good: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if part == "query":
+            if any(parameter["in"] == "query" for parameter in operation.get("parameters", ())):
+                yield {**good, "unknown": "1"}
+        elif "requestBody" in operation:
+            shape = operation["requestBody"]["content"]["application/json"]["schema"]
+            named = shape.get("$ref", "").rpartition("/")[2]
+            members = (self._side.document["components"]["schemas"][named] if named else shape)["properties"]
+            yield from ({**good, member: [{}]} for member in (*members, "unknown"))
+
     def send_generated(self, mode: GenerationMode) -> None:
         """Send what schemathesis makes of the document."""
         is_bad = mode is GenerationMode.NEGATIVE
@@ -254,6 +275,7 @@ async def test_both_listeners_are_what_their_documents_say(tmp_path: Path) -> No
             await asyncio.to_thread(judge.send_good)
             assert judge.succeeded == {name for name, _ in judge.operations()}
             await asyncio.to_thread(judge.send_without_key)
+            await asyncio.to_thread(judge.send_spoilt)
             await asyncio.to_thread(judge.send_generated, GenerationMode.POSITIVE)
             await asyncio.to_thread(judge.send_generated, GenerationMode.NEGATIVE)
 
