@@ -171,6 +171,7 @@ MEMBERS: Final[Mapping[str, Schema]] = {
     "input": _PRICE,
     "output": _PRICE,
     "call": text("US dollars per call.", pattern=r"^\s*\+?[0-9]{1,15}(\.[0-9]{1,12})?\s*$"),
+    "network": flag("Whether the network's price counts again in the place of the operator's."),
     "free": flag("Whether the model costs nothing; goes with no price."),
 }
 """What each member of the operator's requests may be."""

@@ -119,12 +119,28 @@ STATEMENT: Final = record(
 
 # --- prices and upstreams ---
 
+_QUOTE: Final = record(
+    {
+        "upstream": text(),
+        "unit": one_of_texts(("ngonka", "usd")),
+        "amounts": record(dict.fromkeys(("input", "output", "call"), text())),
+        "gnk_picousd": COUNT,
+        "markup_ppm": COUNT,
+    },
+    words="What the price was made of.",
+)
 SHEET: Final = record(
     {
         "version": COUNT,
         "fee_ppm": COUNT,
         "models": mapping(
-            record({**dict.fromkeys(("input_usd_per_1m", "output_usd_per_1m", "usd_per_call"), USD), "free": flag()})
+            record(
+                {
+                    **dict.fromkeys(("input_usd_per_1m", "output_usd_per_1m", "usd_per_call"), USD),
+                    "free": flag(),
+                    "quote": maybe(_QUOTE),
+                }
+            )
         ),
     }
 )
@@ -162,6 +178,29 @@ UPSTREAMS: Final = record(
                     "weight": integer(),
                     "network": _NETWORK,
                     "places": listing(_PLACE),
+                }
+            )
+        )
+    }
+)
+
+ALARMS: Final = record(
+    {
+        "data": listing(
+            record({**dict.fromkeys(("kind", "subject", "detail", "remedy"), text()), "since_ns": COUNT}),
+        )
+    }
+)
+WALLETS: Final = record(
+    {
+        "data": listing(
+            record(
+                {
+                    **dict.fromkeys(("upstream", "wallet"), text()),
+                    **dict.fromkeys(("spendable_ngonka", "escrowed_ngonka"), maybe(_NGONKA_TEXT)),
+                    "key_published": maybe(flag()),
+                    "phase": _WORDS,
+                    "read_ns": maybe(COUNT),
                 }
             )
         )

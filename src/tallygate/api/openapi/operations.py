@@ -165,6 +165,8 @@ ADMIN: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/admin/v1/prices"): Operation(_json("PriceSheet")),
     ("POST", "/admin/v1/prices"): Operation(_json("PriceSheet"), required=("model",)),
     ("GET", "/admin/v1/upstreams"): Operation(_json(operated.UPSTREAMS), (Code.NOT_FOUND,)),
+    ("GET", "/admin/v1/alarms"): Operation(_json(operated.ALARMS), (Code.NOT_FOUND,)),
+    ("GET", "/admin/v1/wallets"): Operation(_json(operated.WALLETS), (Code.NOT_FOUND,)),
     ("GET", "/admin/v1/inferences"): Operation(_json(operated.CALLS), bounds={"limit": {"maximum": 500}}),
     ("GET", "/admin/v1/inferences/{id}"): Operation(_json(operated.CALL)),
     ("GET", "/admin/v1/margin"): Operation(_json(operated.MARGIN), bounds={"limit": {"maximum": 5000}}),
