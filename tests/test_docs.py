@@ -58,7 +58,7 @@ def test_every_header_that_means_something_is_in_the_contract() -> None:
     sources = [*ROOT.glob("src/tallygate/api/**/*.py"), *ROOT.glob("src/tallygate/relay/*.py")]
     sources.append(ROOT / "src/tallygate/core/limits.py")
     written = {
-        name for source in sources for name in re.findall(r'\(\s*b"((?:x-|retry-|allow)[a-z-]*)"', source.read_text())
+        name for source in sources for name in re.findall(r'\bb"((?:x-|retry-|allow)[a-z-]*)"', source.read_text())
     }
     rates = {f"x-ratelimit-{word}-" for word in ("limit", "remaining", "reset")}
     for_browsers = {"x-content-type-options", "x-accel-buffering"}

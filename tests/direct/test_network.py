@@ -79,7 +79,9 @@ def test_a_list_of_nodes_is_read() -> None:
     assert find_nodes({"GONKA_ENDPOINTS": text}) == parse_nodes(text)
 
 
-@pytest.mark.parametrize("text", [",", "http://a:1", "http://a:1;", "http://a:1;gonka1nobody", f"a;{ADDRESS}"])
+@pytest.mark.parametrize(
+    "text", [",", "http://a:1", "http://a:1;", "http://a:1;gonka1nobody", pytest.param(f"a;{ADDRESS}", id="no URL")]
+)
 def test_a_list_with_what_is_no_node_is_refused(text: str) -> None:
     """A URL without an address, or with one that is none, is refused."""
     with pytest.raises(EndpointError):
