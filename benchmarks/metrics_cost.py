@@ -14,8 +14,8 @@ from tallygate.core.ledger.entry import Flag
 from tallygate.core.ledger.records import HoldRequest, Sending, SendingEnd
 from tallygate.core.pricing import Price, Sheet
 from tallygate.core.usage import Usage
-from tallygate.meter import CallEnd
 from tallygate.metrics import Metrics
+from tallygate.ports.meter import CallEnd
 
 MODEL = "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8"
 CHAT = "/v1/chat/completions"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tallygate.core.events import OperatorEvent
     from tallygate.core.retry import Failure
-    from tallygate.meter import Meter
+    from tallygate.ports.meter import Meter
 
 
 class Alarms:

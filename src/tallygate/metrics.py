@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.records import Written
     from tallygate.core.retry import Failure
     from tallygate.core.wallets import Wallet
-    from tallygate.meter import CallEnd
     from tallygate.ports import Ledger, Proofs, Upstreams
+    from tallygate.ports.meter import CallEnd
 
 _OVERHEAD_S: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
 """A commit takes from a fraction of a millisecond to some tens of them, by the disk."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tallygate.config import EventsSettings, StoreSettings
     from tallygate.core.audit.report import Report
-    from tallygate.meter import Meter
+    from tallygate.ports.meter import Meter
     from tallygate.storage.replay import Progress
 
 _log = structlog.get_logger()

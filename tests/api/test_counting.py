@@ -14,7 +14,7 @@ from tallygate.core.errors import Code, Refusal, StoreUnavailableError
 
 if TYPE_CHECKING:
     from tallygate.api.http import Request
-    from tallygate.meter import Meter
+    from tallygate.ports.meter import Meter
     from tallygate.relay import Sink
 
 Counted = tuple[str, str, int, str | None]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tallygate.core.ledger.records import Written
-    from tallygate.meter import Meter
+    from tallygate.ports.meter import Meter
     from tallygate.storage.journal import Journal
 
 

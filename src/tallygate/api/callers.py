@@ -12,7 +12,7 @@ from tallygate.core.keys import KEY_PREFIX, is_well_formed, key_digest
 if TYPE_CHECKING:
     from tallygate.api.http import Request
     from tallygate.core.access import ApiKey
-    from tallygate.keystore import KeyStore
+    from tallygate.ports.keystore import KeyStore
 
 DIGESTS_MAX: Final = 10_000
 """How many good keys are remembered by their SHA-256, which spares the keyed digest; a bad key is never remembered."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tallygate.api.http import Handler, Request, Response, Route
     from tallygate.api.problems import Problems
-    from tallygate.meter import Meter
+    from tallygate.ports.meter import Meter
     from tallygate.relay import Sink
 
 VANISHED: Final = 499

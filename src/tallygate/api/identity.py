@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.records import Account
     from tallygate.core.ledger.spending import Budget
     from tallygate.core.limits import Rate, Standing
-    from tallygate.limiter import Limiter
     from tallygate.ports import Ledger
+    from tallygate.ports.limiter import Limiter
     from tallygate.relay import Sink
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.records import Hold
     from tallygate.core.standing import End
     from tallygate.core.usage import Tally
-    from tallygate.meter import Meter
     from tallygate.ports import Answer, Ledger, Target
+    from tallygate.ports.meter import Meter
     from tallygate.relay.watch import Watch
 
 TRIES_MAX: Final = 8

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tallygate.core.access import ApiKey
     from tallygate.core.errors import Refusal
-    from tallygate.keystore import KeyStore
+    from tallygate.ports.keystore import KeyStore
     from tallygate.relay.relay import Relay
 
 

@@ -25,7 +25,7 @@ from tallygate.core.ledger.entry import Flag
 from tallygate.core.ledger.records import HoldRequest
 from tallygate.core.money import format_usd
 from tallygate.core.retry import LOST, UNUSABLE, SendingError, refusal_of
-from tallygate.meter import CallEnd
+from tallygate.ports.meter import CallEnd
 from tallygate.relay.part import Part, PartFailedError, add_bounds, charge_parts, lose_parts, release_connections
 from tallygate.relay.replay import Recorder
 from tallygate.relay.reply import Reply

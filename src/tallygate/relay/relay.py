@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from tallygate.core.counting import Tokenizer
     from tallygate.core.idempotency import Claim
     from tallygate.core.tags import Tags
-    from tallygate.limiter import Limiter
-    from tallygate.meter import Meter
     from tallygate.ports import Ledger, Upstreams
+    from tallygate.ports.limiter import Limiter
+    from tallygate.ports.meter import Meter
     from tallygate.relay.call import Call
     from tallygate.relay.reply import Sink
 

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from tallygate.core.access import ApiKey
     from tallygate.core.errors import Refusal
     from tallygate.core.ledger.records import Hold, HoldRequest
-    from tallygate.limiter import Limiter, Permit
     from tallygate.ports import Ledger
+    from tallygate.ports.limiter import Limiter, Permit
 
 
 class Share:

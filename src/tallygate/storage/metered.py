@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tallygate.core.idempotency import Claimed
     from tallygate.core.ledger.records import Written
     from tallygate.core.ledger.statement import History
-    from tallygate.meter import Meter
+    from tallygate.ports.meter import Meter
     from tallygate.storage.journal import Contents, Journal, Row, StoredAccount
 
 

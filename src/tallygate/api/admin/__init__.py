@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from tallygate.api.admin.alarms import Lookout
     from tallygate.api.http import Handler, Request, Response, Route
     from tallygate.core.catalog import Catalog
-    from tallygate.keystore import KeyStore
     from tallygate.ports import CallHistory, Ledger, Proofs, Upstreams
+    from tallygate.ports.keystore import KeyStore
     from tallygate.relay import Sink
 
 GROUPS: Final = (AccountRoutes, KeyRoutes, PriceRoutes, NetworkRoutes, AlarmRoutes, InferenceRoutes, ProofRoutes)

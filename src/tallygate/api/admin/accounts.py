@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from tallygate.api.http import Fields, Request
     from tallygate.core.idempotency import Claim, Digests
-    from tallygate.keystore import KeyStore
     from tallygate.ports import Ledger
+    from tallygate.ports.keystore import KeyStore
     from tallygate.relay import Sink
 
 ACTOR = "operator"

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tallygate.api.http import Fields, Request
     from tallygate.core.access import ApiKey
     from tallygate.core.catalog import Catalog
-    from tallygate.keystore import KeyStore
     from tallygate.ports import Ledger
+    from tallygate.ports.keystore import KeyStore
     from tallygate.relay import Sink
 
 NEW_KEY: Final[Fields] = {"account": str, "name": str, "sha256": str, **TERMS, "actor": str}

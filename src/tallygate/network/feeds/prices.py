@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from tallygate.core.alarms import AlarmKind
+from tallygate.core.askedprices import translate
 from tallygate.core.errors import StoreUnavailableError
-from tallygate.core.pricelists import translate
 from tallygate.core.quoting import QuoteError
 from tallygate.core.repricing import reprice
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tallygate.alarms import Alarms
     from tallygate.config import PriceFeedSettings
-    from tallygate.core.pricelists import Offers
+    from tallygate.core.askedprices import Offers
     from tallygate.core.repricing import Offer
     from tallygate.network.feeds.quotes import PriceSource
     from tallygate.network.feeds.rate import Rate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from tallygate.core.pricelists import (
+from tallygate.core.askedprices import (
     Offers,
     offer_alike,
     offer_at_cost,

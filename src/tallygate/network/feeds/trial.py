@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallygate.core.alarms import remedy_of
-from tallygate.core.pricelists import read_model_ids
+from tallygate.core.askedprices import read_model_ids
 from tallygate.core.quoting import QuoteError, decode_exactly, find
 from tallygate.core.retry import judge_status
 from tallygate.network.feeds.asking import look_up

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallygate.core.pricelists import (
+from tallygate.core.askedprices import (
     offer_at_cost,
     read_broker_models,
     read_governance_pricing,
