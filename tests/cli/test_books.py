@@ -148,12 +148,19 @@ def test_a_price_is_set_and_keeps_what_is_not_said(either: Installation) -> None
     sheet = either.ask("prices", "set", "m", "--output", "2")
 
     assert sheet["models"] == {
-        "m": {"input_usd_per_1m": "0.25", "output_usd_per_1m": "2", "usd_per_call": "0.001", "free": False},
+        "m": {
+            "input_usd_per_1m": "0.25",
+            "output_usd_per_1m": "2",
+            "usd_per_call": "0.001",
+            "free": False,
+            "quote": None,
+        },
         "priced-in-file": {
             "input_usd_per_1m": "0.5",
             "output_usd_per_1m": "1.5",
             "usd_per_call": "0",
             "free": False,
+            "quote": None,
         },
     }
     assert either.ask("prices", "show") == sheet

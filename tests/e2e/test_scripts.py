@@ -47,7 +47,7 @@ def test_install_knows_what_can_be_installed(bare_tree: Path) -> None:
     refused = install(bare_tree, "everything")
 
     assert refused.returncode == 2
-    assert "server|demo|dev" in refused.stderr
+    assert "server|direct|demo|dev" in refused.stderr
 
 
 def test_install_says_which_python_is_needed(bare_tree: Path) -> None:

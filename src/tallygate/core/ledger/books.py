@@ -153,7 +153,8 @@ class Books:
         account = self.account(request.account)
         sheet = self.sheet
         price = sheet.prices[request.model]
-        completion_tokens_max = bound_hold(account, request, price, sheet.fee_ppm, self.spendings, self._now_ns())
+        now_ns = self._now_ns()  # once: the day whose limit is asked is the day of the entry
+        completion_tokens_max = bound_hold(account, request, price, sheet.fee_ppm, self.spendings, now_ns)
         cost = cost_of(price, sheet.fee_ppm, request.prompt_tokens_max, completion_tokens_max)
         amount = cost.total
         written = self._write(
@@ -173,6 +174,7 @@ class Books:
             upstream=request.first.upstream,
             node=request.first.node,
             tag=request.tag,
+            now_ns=now_ns,
         )
         hold = Hold(
             written.id,
@@ -373,6 +375,7 @@ class Books:
         *,
         available: int = 0,
         held: int = 0,
+        now_ns: int | None = None,
         **fields: Any,
     ) -> Written:
         """Make an entry, then move the account by what it says: all that can fail has been done by then."""
@@ -385,8 +388,8 @@ class Books:
             fields["account_sequence"] = account.sequence + 1
             fields["available_after"] = available
             fields["held_after"] = held
-        nonce, now_ns = self._entropy(e.ID_BYTES), self._now_ns()
-        entry = Entry(e.FORMAT, kind, nonce, now_ns, self.writer, self.epoch, postings=postings, **fields)
+        nonce, time_ns = self._entropy(e.ID_BYTES), self._now_ns() if now_ns is None else now_ns
+        entry = Entry(e.FORMAT, kind, nonce, time_ns, self.writer, self.epoch, postings=postings, **fields)
         entry_bytes = e.encode_entry(entry)
         if account is not None:
             if available + held > account.balance:
