@@ -55,6 +55,7 @@ class Crowd:
     async def reach(self, *, frames: int, calls: int) -> None:
         """Wait until so many frames have come, or so many calls have ended, or everybody has given up."""
         self._wanted = (frames, calls)
+        self._reached.clear()
         self._check()
         await self._reached.wait()
 
