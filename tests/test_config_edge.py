@@ -20,6 +20,7 @@ def test_every_setting_arrives() -> None:
     lines = (
         "requests_per_minute_per_address = 6000",
         "failed_keys_per_minute_per_address = 60",
+        "failed_keys_per_second = 70",
         'trusted_proxies = ["10.0.0.0/8", "192.0.2.7", "fd00::/8"]',
         'forwarded_header = "forwarded"',
         'cors_origins = ["https://chat.example", "http://localhost:3000"]',
@@ -29,6 +30,7 @@ def test_every_setting_arrives() -> None:
     assert edge == EdgeSettings(
         requests_per_minute_per_address=6000,
         failed_keys_per_minute_per_address=60,
+        failed_keys_per_second=70,
         trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("192.0.2.7/32"), ip_network("fd00::/8")),
         forwarded_header="forwarded",
         cors_origins=frozenset({"https://chat.example", "http://localhost:3000"}),

@@ -10,6 +10,7 @@ from tallygate.api.gate import Gate
 from tallygate.api.openapi import CALLERS, OPERATOR, OpenApi, describe_routes
 from tallygate.api.pages import Pages
 from tallygate.api.server import HttpServer
+from tallygate.api.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +41,8 @@ def build_public_edge(
 def build_public_server(settings: ServerSettings, edge: Edge) -> HttpServer:
     """Return the callers' listener, not yet listening."""
     timeouts = {"head_s_max": settings.header_timeout_s, "body_s_max": settings.body_timeout_s}
-    return HttpServer(edge, gate=edge.gate, **timeouts)
+    turnstile = Turnstile(settings.edge.failed_keys_per_second)
+    return HttpServer(edge, gate=edge.gate, turnstile=turnstile, **timeouts)
 
 
 def describe_public(

@@ -20,6 +20,7 @@ from tallygate.api.gate import Gate, read_path
 from tallygate.api.http import Access, Request, Response, Route, Router
 from tallygate.api.problems import Problems
 from tallygate.api.server import HttpServer
+from tallygate.api.turnstile import PER_S, Turnstile
 from tallygate.config import EdgeSettings
 from tallygate.core.errors import Code
 from tallygate.core.keys import key_digest, mint_api_key
@@ -103,9 +104,9 @@ class House:
 
 
 @asynccontextmanager
-async def serving(house: House, *, gate: bool = True) -> AsyncIterator[tuple[int, HttpServer]]:
+async def serving(house: House, *, gate: bool = True, per_s: int = PER_S) -> AsyncIterator[tuple[int, HttpServer]]:
     """The house on a free port, with its gate at the door or only behind it."""
-    server = HttpServer(house.edge, gate=house.gate if gate else None, sweep_s=0.01)
+    server = HttpServer(house.edge, gate=house.gate if gate else None, turnstile=Turnstile(per_s), sweep_s=0.01)
     port = await server.start("127.0.0.1", 0)
     try:
         yield port, server
@@ -245,7 +246,7 @@ async def test_a_bad_key_costs_nothing_that_lasts() -> None:
 async def test_an_answer_that_is_not_read_holds_later_requests_back() -> None:
     """A caller that sends bad keys without reading the answers fills its own connection, and not our memory."""
     house = House()
-    async with serving(house) as (port, server):
+    async with serving(house, per_s=10**6) as (port, server):
         _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # asyncio types it as a write transport
         (connection,) = await _connections(server)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tallygate.api.http import read_bearer
 from tallygate.core.errors import Code, Refusal
-from tallygate.core.keys import KEY_PREFIX, is_well_formed, key_digest
+from tallygate.core.keys import KEY_PREFIX, is_well_formed, key_digest_from_hash
 
 if TYPE_CHECKING:
     from tallygate.api.http import Request
@@ -63,7 +63,7 @@ class Callers:
         if digest is not None:
             return self._keys.find_key(digest), digest
         if self._can_be_a_key(token):
-            digest = key_digest(self._pepper, token)
+            digest = key_digest_from_hash(self._pepper, fingerprint)
         key = None if digest is None else self._keys.find_key(digest)
         if key is not None and digest is not None:
             if len(self._key_digests) >= DIGESTS_MAX:

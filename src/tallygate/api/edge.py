@@ -93,6 +93,9 @@ class Connection(Protocol):
 
     on_lost: Callable[[], None] | None
 
+    def note_bad_key(self) -> None:
+        """Have whoever has shown a bad key wait for others before the next request."""
+
 
 class AsgiSink:
     """The caller of one request, behind the server."""
@@ -111,6 +114,8 @@ class AsgiSink:
     async def start(self, status: int, headers: Headers) -> None:
         """Begin an answer."""
         self.started = True
+        if status == 401 and self._connection is not None:
+            self._connection.note_bad_key()
         await self._send({"type": "http.response.start", "status": status, "headers": headers + self._added})
 
     async def write(self, data: bytes) -> None:

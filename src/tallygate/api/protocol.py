@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from tallygate.api.glance import read_plain
 from tallygate.api.wire import last_answer
 from tallygate.core import ids
 from tallygate.core.errors import Code
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+    from tallygate.api.turnstile import Turnstile
     from tallygate.core.errors import Refusal
 
     Application = Callable[..., Awaitable[None]]
@@ -66,17 +68,19 @@ class GuardedProtocol(HttpToolsProtocol):
     Args:
         note_lost: Called when it is gone.
         gate: Refuses what its head alone condemns.
+        turnstile: Where it waits when it has shown a bad key.
     """
 
-    def __init__(self, note_lost: Callable[[], None], gate: Gate | None, **kwargs: Any) -> None:
+    def __init__(self, note_lost: Callable[[], None], gate: Gate | None, turnstile: Turnstile, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._note_lost = note_lost
         self._gate = gate
+        self._turnstile = turnstile
         self._head_bytes = self._message_bytes = self._hosts = 0
         self._ends = False
         self._in_head = True
         self._skipped: Refusal | None = None
-        self._rests = False
+        self._rests = self._is_wary = self._is_judged = self._has_shown_bad_key = False
         self.refused = False
         self.waiting_since_s: float | None = self.loop.time()
         self.stalled_since_s: float | None = None
@@ -86,6 +90,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever serves the caller that it has gone."""
         super().connection_lost(exc)
+        self._turnstile.leave(self._go_on)
         # What has served it knows this connection, and the other way round; together they would stay until garbage is
         # collected, with all that they have read.
         self.app_state.clear()
@@ -102,6 +107,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse, and refuse a head that does not end."""
+        if self._is_wary and self._is_seen_through(data):
+            return
         if self.waiting_since_s is None and not self._answering():
             self.waiting_since_s = self.loop.time()
         self._ends = False
@@ -117,6 +124,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Begin to count a head."""
         super().on_message_begin()
         self._in_head = True
+        self._is_wary = False
         self._head_bytes = self._message_bytes = self._hosts = 0
 
     def on_url(self, url: bytes) -> None:
@@ -187,21 +195,41 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _is_turned_away(self) -> bool:
         """Refuse what can be refused with one write, as the long way would; return whether it was."""
-        if self._gate is None or not self._is_plain():
-            return False
-        method = self.parser.get_method().decode("ascii")
-        path = self.url.partition(b"?")[0].decode("ascii", "replace")
-        try:
-            refusal = self._gate.judge(method, path, self.headers, self.client)
-        except Exception:  # noqa: BLE001  (a defect of ours would pass for one of the caller's in the parser's eyes)
-            return False  # the long way meets it again, and tells it
-        if refusal is None:
+        if not self._is_judged and self._is_plain():
+            method = self.parser.get_method().decode("ascii")
+            path = self.url.partition(b"?")[0].decode("ascii", "replace")
+            self._skipped = self._turn_away(method, path, self.headers)
+        if self._is_judged:
             self.scope["state"]["judged"] = True
+            self._is_judged = False
+        return self._skipped is not None
+
+    def _is_seen_through(self, data: bytes) -> bool:
+        """Refuse another bad key, right after one, at a glance and without the parser; return whether it was."""
+        self._is_wary = False
+        plain = None if self.flow.write_paused or self.refused else read_plain(data)
+        if plain is None:
             return False
-        self._skipped = refusal
-        headers = self.server_state.default_headers
-        self.transport.write(self._gate.write(refusal, headers, has_body=method != "HEAD"))
-        return True
+        headers = [] if plain.authorization is None else [(b"authorization", plain.authorization)]
+        refusal = self._turn_away(plain.method, plain.path, headers)
+        if refusal is not None:
+            self._end_skipping(refusal)
+        return refusal is not None
+
+    def _turn_away(self, method: str, path: str, headers: list[tuple[bytes, bytes]]) -> Refusal | None:
+        """Have the gate judge a request, once, and answer it if it is refused."""
+        if self._gate is None:
+            return None
+        try:
+            refusal = self._gate.judge(method, path, headers, self.client)
+        except Exception:  # noqa: BLE001  (a defect of ours would pass for one of the caller's in the parser's eyes)
+            return None  # the long way meets it again, and tells it
+        if refusal is None:
+            self._is_judged = True
+            return None
+        more = self.server_state.default_headers
+        self.transport.write(self._gate.write(refusal, more, has_body=method != "HEAD"))
+        return refusal
 
     def _is_plain(self) -> bool:
         """Return whether a refusal of this request needs but one write, and leaves the connection as it was."""
@@ -219,9 +247,39 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self.waiting_since_s = self.loop.time()
-        if refusal.code is Code.RATE_LIMIT_EXCEEDED and self._gate is not None and self._gate.may_rest(self.client):
+        self._is_wary = self._may_rest()
+        if self._is_wary and refusal.code is Code.RATE_LIMIT_EXCEEDED:
             self._rests = True
             self.flow.pause_reading()
+        else:
+            self._queue_up()
+
+    # --- who has shown a bad key waits -------------------------------------------------------------------------
+
+    def note_bad_key(self) -> None:
+        """Wait, once this request is answered, as whoever has shown a bad key."""
+        self._has_shown_bad_key = True
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, unless this one has shown a bad key."""
+        super().on_response_complete()
+        if self._has_shown_bad_key:
+            self._has_shown_bad_key = False
+            self._queue_up()
+
+    def _queue_up(self) -> None:
+        if not self._turnstile.take() and self._may_rest() and not self.flow.read_paused:
+            self.flow.pause_reading()
+            self._turnstile.wait(self._go_on)
+
+    def _go_on(self) -> None:
+        """Be read again, after others."""
+        if not self._rests:
+            self.flow.resume_reading()
+
+    def _may_rest(self) -> bool:
+        """Return whether nobody else has to wait with this caller: a proxy passes on the calls of many."""
+        return self._gate is None or self._gate.may_rest(self.client)
 
     # --- patience ----------------------------------------------------------------------------------------------
 

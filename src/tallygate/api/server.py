@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from tallygate.api.protocol import GuardedProtocol
+from tallygate.api.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,7 +41,8 @@ class HttpServer:
         gate: Refuses what a request's head alone condemns, before the application is asked.
         head_s_max: How long a request's head may take to arrive.
         body_s_max: How long its body may take.
-        sweep_s: How often that is looked at.
+        turnstile: Where connections wait that have shown a bad key.
+        sweep_s: How often their patience is looked at.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class HttpServer:
         gate: Gate | None = None,
         head_s_max: float = 10.0,
         body_s_max: float = 60.0,
+        turnstile: Turnstile | None = None,
         sweep_s: float = SWEEP_S,
     ) -> None:
         self._config = uvicorn.Config(
@@ -67,6 +70,7 @@ class HttpServer:
         )
         self._config.load()
         self._gate = gate
+        self._turnstile = Turnstile() if turnstile is None else turnstile
         self._state = ServerState()
         self._head_s_max = head_s_max
         self._body_s_max = body_s_max
@@ -115,7 +119,8 @@ class HttpServer:
             await asyncio.wait(tuple(self._state.tasks), timeout=GOODBYE_S)
 
     def _make_protocol(self) -> GuardedProtocol:
-        return GuardedProtocol(self._note_lost, self._gate, config=self._config, server_state=self._state, app_state={})
+        given = {"config": self._config, "server_state": self._state, "app_state": {}}
+        return GuardedProtocol(self._note_lost, self._gate, self._turnstile, **given)
 
     def _note_lost(self) -> None:
         if self._gone is not None and not self._state.connections and not self._gone.done():

@@ -184,6 +184,7 @@ def _read_server(root: Table) -> ServerSettings:
         edge=EdgeSettings(
             requests_per_minute_per_address=table[Server.requests_per_minute_per_address],
             failed_keys_per_minute_per_address=table[Server.failed_keys_per_minute_per_address],
+            failed_keys_per_second=table[Server.failed_keys_per_second],
             trusted_proxies=table[Server.trusted_proxies],
             forwarded_header=table[Server.forwarded_header],
             cors_origins=table[Server.cors_origins],

@@ -97,6 +97,7 @@ class EdgeSettings:
     """What callers may do before anybody asks who they are. A limit of None is none.
 
     Attributes:
+        failed_keys_per_second: How many bad keys are answered each second in all.
         cors_origins: The web pages that may call; `*` alone for all.
         trusted_proxies: Whose word is taken for where a call comes from.
         forwarded_header: Where they say it.
@@ -104,6 +105,7 @@ class EdgeSettings:
 
     requests_per_minute_per_address: int | None = None
     failed_keys_per_minute_per_address: int | None = None
+    failed_keys_per_second: int = 500
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     cors_origins: frozenset[str] = frozenset()

@@ -27,6 +27,7 @@ listen = "127.0.0.1:8080"     # where callers connect; port 0 takes any free one
 #repair = false               # leave out what the network's own gateway leaves out, and tell the caller
 #requests_per_minute_per_address = 6000   # how many requests one address may send, good keys or not
 #failed_keys_per_minute_per_address = 600 # how many with a key that is none; good keys are served all the same
+#failed_keys_per_second = 500             # how many such requests are answered in all; who tries more, waits
 #trusted_proxies = ["10.0.0.0/8"]         # whose X-Forwarded-For is believed
 #forwarded_header = "x-forwarded-for"     # or "forwarded"
 #cors_origins = ["https://chat.example"]  # the web pages that may call from a browser; "*" for all

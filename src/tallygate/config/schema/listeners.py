@@ -78,6 +78,12 @@ class Server(Section):
         "How many requests with a key that is none are told so (401), from one address in any 60 seconds. One more is "
         "told to wait (429), and its connection is read but once a second. Good keys are served all the same.",
     )
+    failed_keys_per_second = defaulting(
+        kinds.Whole(1, 1_000_000),
+        500,
+        "How many requests with a key that is none are answered each second in all. Connections that have just shown "
+        "one wait for their turn, so that whoever tries keys takes little from good callers; a trusted proxy's do not.",
+    )
     trusted_proxies = defaulting(
         places.Networks(),
         [],
