@@ -16,6 +16,7 @@ from tallygate import app
 from tallygate.api.server import PortBusyError
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.logs import configure_logs
+from tallygate.cli.memory import give_large_pieces_back
 from tallygate.cli.session import Command, Session
 from tallygate.core.errors import StoreUnavailableError
 from tallygate.secretfile import SecretFileError
@@ -55,6 +56,7 @@ _ENDINGS: Final[Mapping[type[Exception], Exit]] = {
 def serve(session: Session, logs: str, accept_lost_tail: bool) -> None:
     """Run the gateway until SIGTERM or Ctrl-C, then let calls under way end."""
     settings = session.load_settings()
+    give_large_pieces_back()
     protect_secrets(settings.secret_env_names)
     pretty = logs == "pretty" or (logs == "auto" and sys.stderr.isatty())
     configure_logs(settings.server.log_level, pretty=pretty, lasting=True)

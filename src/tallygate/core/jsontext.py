@@ -11,7 +11,6 @@ whatever the text is: a caller chooses it.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Final
 
@@ -26,6 +25,7 @@ _NAMEABLE = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
 """Longer than any parameter of any engine, shorter than any API key or private key."""
 
 _CONTAINERS: Final = frozenset({dict, list})
+_find_tokens = re.compile(rb'("(?:[^"\\]++|\\.)*+")(?:[ \t\r\n]*+(:))?|([{}])', re.DOTALL).finditer
 _find_ends = re.compile(rb'"[ \t\r\n]*+:').findall
 _decode = msgspec.json.Decoder().decode
 
@@ -104,25 +104,21 @@ def _count_keys(value: Any) -> int:
     return count
 
 
-class _FoundError(Exception):
-    """A repeated key was found, which is the first argument."""
-
-
-def _note_repeated(pairs: list[tuple[str, object]]) -> None:
-    seen = set()
-    for name, _ in pairs:
-        if name in seen:
-            raise _FoundError(name)
-        seen.add(name)
-
-
 def _repeated(body: bytes) -> Refusal:
-    """Return the refusal that names the first repeated key."""
+    """Return the refusal that names the first key that comes again in its object."""
     name = None
-    try:
-        json.loads(body, object_pairs_hook=_note_repeated, parse_int=len)
-    except _FoundError as error:
-        name = nameable(error.args[0])
-    except RecursionError:
-        pass  # a decoder that stops at fewer levels than the first one did: repeated, but not named
+    open_objects: list[set[bytes]] = []
+    # One token after the other, since what a decoder would make of the whole text takes many times its length.
+    for token in _find_tokens(body):
+        text, colon, brace = token.groups()
+        if brace == b"{":
+            open_objects.append(set())
+        elif brace == b"}":
+            open_objects.pop()
+        elif colon:
+            spelled = _decode(text).encode() if b"\\" in text else text[1:-1]
+            if spelled in open_objects[-1]:
+                name = nameable(spelled.decode())
+                break
+            open_objects[-1].add(spelled)
     return Refusal(Code.DUPLICATE_PARAMETER, f"{name or 'A key'} is given twice.", param=name)
