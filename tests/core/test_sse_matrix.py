@@ -121,12 +121,12 @@ def test_one_byte_at_a_time(case: Case, options: object) -> None:
     assert_right(case, relay(case, *pieces, include_usage=include_usage), include_usage=include_usage)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.choices == 1])
-def test_split_in_two_at_every_byte(case: Case) -> None:
-    """Wherever a stream of one choice is split in two, the caller gets the very same bytes."""
+@pytest.mark.parametrize("include_usage", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_split_in_two_at_every_byte(case: Case, include_usage: bool) -> None:
+    """Wherever a stream is split in two, the caller gets the very same bytes."""
     sent = case.stream
-    for include_usage in (False, True):
-        expected = relay(case, sent, include_usage=include_usage)
-        assert_right(case, expected, include_usage=include_usage)
-        for place in range(1, len(sent)):
-            assert relay(case, sent[:place], sent[place:], include_usage=include_usage) == expected, place
+    expected = relay(case, sent, include_usage=include_usage)
+    assert_right(case, expected, include_usage=include_usage)
+    for place in range(1, len(sent)):
+        assert relay(case, sent[:place], sent[place:], include_usage=include_usage) == expected, place

@@ -64,6 +64,41 @@ async def test_an_upstream_that_tells_usage_as_it_likes(choices: int, tools: boo
         assert world.upstream_calls == 0
 
 
+@SHAPES
+async def test_one_byte_at_a_time(choices: int, tools: bool) -> None:
+    """Each of these streams in packets of one byte: the same chunks, and the same charge, as when it comes at once."""
+
+    async def dribble(peer: script.Peer) -> None:
+        for when in WHENS:
+            sent = script.answer(stream("openai", when, choices, tools=tools), SSE)
+            await peer.request()
+            await peer.send(sent)
+            await peer.request()
+            for place in range(len(sent)):
+                await peer.send(sent[place : place + 1])
+                await script.turns(2)  # in which the gateway has read it
+        await peer.gone()
+
+    async with script.serve(dribble) as server, open_world("openai") as world:
+        upstream = wiring.bearer(f"http://127.0.0.1:{server.port}/v1", "key", PATIENT, priority=-1)
+        await world.add_upstream(upstream)
+        for number, when in enumerate(WHENS):
+            options = OPTIONS[number % len(OPTIONS)]
+            told = {} if options is None else {"stream_options": options}
+            at_once = await world.chat(stream=True, **told, **fields_of(choices, tools=tools))
+            answer = await world.chat(stream=True, **told, **fields_of(choices, tools=tools))
+
+            usage = assert_paid_once(world, answer, options)
+            assert usage == at_once.usage, when
+            assert shown(answer) == shown(at_once), when
+        assert world.upstream_calls == 0
+
+
+def shown(answer: Answer) -> list[Any]:
+    """Return the chunks of a stream, but for what is new in each."""
+    return [{name: value for name, value in chunk.items() if name not in {"id", "created"}} for chunk in answer.chunks]
+
+
 FAULTS: dict[When, Any] = {
     "never": None,
     "negative": usage_of("negative", 1, tools=False),
