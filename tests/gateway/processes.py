@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tallygate.core.audit.report import Report
+    from tallygate.devnet.answerer import Engine
 
 WALLET_HEX = "5e" * 32
 ADMIN_KEY = "an-admin-key-that-nobody-may-see"
@@ -199,9 +200,9 @@ class Gateway:
 
 
 @contextlib.asynccontextmanager
-async def installed(folder: Path, *, drain_s: int = 30) -> AsyncIterator[Installation]:
+async def installed(folder: Path, *, drain_s: int = 30, engine: Engine | None = None) -> AsyncIterator[Installation]:
     """Lend an installation with a running devnet, in which the wallet has money."""
-    async with Devnet(DevnetSettings(base_port=0, pace_ms=0, bearer_key=BEARER_KEY)) as devnet:
+    async with Devnet(DevnetSettings(base_port=0, pace_ms=0, bearer_key=BEARER_KEY), engine=engine) as devnet:
         devnet.chain.fund(SigningKey.from_hex(WALLET_HEX).public_key, WALLET_NGONKA)
         yield Installation(folder, devnet, drain_s)
 
