@@ -73,6 +73,31 @@ async def test_requests_per_minute() -> None:
         assert "x-ratelimit-limit-tokens" not in refused.headers
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_is_replayed_tells_the_limits_of_now(stream: bool) -> None:
+    """A replay takes nothing of a limit, and says what is left when it is given, not what was left the first time."""
+    clock = Clock()
+    async with open_world(monotonic_s=clock) as world:
+        await world.limit(requests_per_minute=3)
+        first = await world.chat(stream=stream, key="k")
+        clock.now_s += 20
+        await world.chat()
+        again = await world.chat(stream=stream, key="k")
+        clock.now_s += 50
+        later = await world.chat(stream=stream, key="k")
+        await world.limit()
+        unlimited = await world.chat(stream=stream, key="k")
+
+        assert (again.headers["x-tallygate-replayed"], again.body) == ("true", first.body)
+        assert [rates(answer, "requests") for answer in (first, again, later)] == [
+            ("3", "2", "1m0s"),
+            ("3", "1", "1m0s"),
+            ("3", "2", "10s"),
+        ]
+        assert not [name for name in unlimited.headers if name.startswith("x-ratelimit")]
+        assert world.upstream_calls == 2
+
+
 async def test_a_call_without_limits_tells_none() -> None:
     """Where no limit per minute is in force, no header speaks of one."""
     async with open_world() as world:

@@ -66,6 +66,10 @@ class Rate(NamedTuple):
     reset_s: int
 
 
+RATES_PREFIX: Final = b"x-ratelimit-"
+"""How the headers begin that tell what is left."""
+
+
 class Rates(NamedTuple):
     """What is left of the limits per minute that are in force; of two, that which is reached first."""
 

@@ -105,7 +105,7 @@ class Relay:
         """
         self.check_room()
         check_model(call.key, call.card.id)
-        if call.claim is not None and await self._replay(call.claim, sink):
+        if call.claim is not None and await self._replay(call.key, call.claim, sink):
             return
         life = Life(self, call, sink)
         self._under_way[life] = call.key
@@ -127,8 +127,8 @@ class Relay:
             counter = self._counters[model] = TokenCounter(self._tokenizers.get(model))
         return counter
 
-    async def _replay(self, claim: Claim, sink: Sink) -> bool:
-        """Give the answer again that a key stands for; return whether there was one.
+    async def _replay(self, key: ApiKey, claim: Claim, sink: Sink) -> bool:
+        """Give the answer again that an idempotency key stands for; return whether there was one.
 
         Raises:
             Refusal: It stands for another request, for a call that is under way, or for an answer that is gone.
@@ -138,7 +138,8 @@ class Relay:
             return False
         if known.picousd is None or self.replays.is_under_way(known.subject):
             raise in_progress(known)
-        if not await self.replays.replay(known.subject, sink):
+        standing = await self.limiter.standing(key, self.ledger.account(key.account))
+        if not await self.replays.replay(known.subject, sink, standing.rates.headers()):
             raise already_charged(known)
         return True
 

@@ -10,7 +10,7 @@ Invariants:
       in pieces, as fast as they read: a crowd of slow readers takes little, and none keeps what is not counted.
     - None is given again once the claim on it has ended.
     - A replay is the same status, headers and bytes, keep-alive comments included; only `x-request-id` is that of the
-      new request, and `x-tallygate-replayed` is added.
+      new request, what is left of limits is what is left now, and `x-tallygate-replayed` is added.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from tallygate.core.idempotency import KEPT_NS
+from tallygate.core.limits import RATES_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tallygate.relay.reply import Sink
 
@@ -85,15 +86,15 @@ class Replays:
         """Return whether an answer is still on its way to its caller for the first time."""
         return inference in self._under_way
 
-    async def replay(self, inference: str, sink: Sink) -> bool:
-        """Give an answer again, if it is still there; return whether it was."""
+    async def replay(self, inference: str, sink: Sink, rates: Sequence[tuple[bytes, bytes]] = ()) -> bool:
+        """Give an answer again with the headers of the limits now, if it is still there; return whether it was."""
         answer = self._kept.get(inference)
         if answer is None or self._is_old(answer):
             return False
         self._kept.move_to_end(inference)
         answer.readers += 1
         try:
-            await _give(answer, sink)
+            await _give(answer, sink, rates)
         finally:
             answer.readers -= 1
         return True
@@ -141,9 +142,9 @@ class Replays:
         return self._now_s() - answer.kept_s >= _KEPT_S
 
 
-async def _give(answer: _Answer, sink: Sink) -> None:
+async def _give(answer: _Answer, sink: Sink, rates: Sequence[tuple[bytes, bytes]]) -> None:
     """Give an answer again, waiting while its reader is slow."""
-    headers, size = [*answer.headers, _REPLAYED], len(answer.body)
+    headers, size = [*answer.headers, *rates, _REPLAYED], len(answer.body)
     if not answer.streamed:
         if size <= PIECE_BYTES:
             await sink.respond(answer.status, headers, bytes(answer.body))
@@ -205,7 +206,8 @@ class Recorder:
 
     def _head(self, status: int, headers: list[tuple[bytes, bytes]], *, streamed: bool) -> None:
         if self._answer is not None:
-            self._answer.status, self._answer.headers, self._answer.streamed = status, list(headers), streamed
+            lasting = [(name, value) for name, value in headers if not name.startswith(RATES_PREFIX)]
+            self._answer.status, self._answer.headers, self._answer.streamed = status, lasting, streamed
 
     def _note(self, data: bytes, size: int) -> None:
         if self._answer is None:
