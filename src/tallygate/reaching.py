@@ -16,7 +16,7 @@ import structlog
 
 from tallygate.config import BearerAccess
 from tallygate.core.retrybudget import RetryBudget
-from tallygate.core.signing import RequestTimestamps
+from tallygate.core.signing import CorrectedTimestamps
 from tallygate.network.bearer import BearerUpstream
 from tallygate.network.client import HttpClient, Timeouts
 from tallygate.network.gonka import GonkaUpstream
@@ -49,7 +49,7 @@ def build_upstreams(
         now_s: A monotonic clock in seconds.
         draw: Returns a random integer from 0 up to, not including, its argument.
     """
-    timestamps = RequestTimestamps(now_ns)
+    timestamps = CorrectedTimestamps(now_ns)
     retries = settings.server.retries
     budget = RetryBudget(now_s, retries.percent, retries.per_s)
     upstreams = [build_upstream(upstream, timestamps, now_s, draw, budget) for upstream in settings.upstreams]
@@ -58,7 +58,7 @@ def build_upstreams(
 
 def build_upstream(
     settings: UpstreamSettings,
-    timestamps: RequestTimestamps,
+    timestamps: CorrectedTimestamps,
     now_s: Callable[[], float],
     draw: Callable[[int], int] = lambda _: 0,
     budget: RetryBudget | None = None,
@@ -107,7 +107,7 @@ async def watch_networks(settings: Sequence[UpstreamSettings], upstreams: Sequen
 @contextlib.asynccontextmanager
 async def open_for_questions(settings: Sequence[UpstreamSettings]) -> AsyncIterator[Mapping[str, Upstream]]:
     """Lend all upstreams by name, for questions that no caller waits for; no call is sent there."""
-    timestamps = RequestTimestamps(time.time_ns)
+    timestamps = CorrectedTimestamps(time.time_ns)
     asked = [dataclasses.replace(upstream, timeouts=QUESTION_TIMEOUTS) for upstream in settings]
     upstreams = {upstream.name: build_upstream(upstream, timestamps, time.monotonic) for upstream in asked}
     watches = _build_watches(asked, list(upstreams.values()))
@@ -121,10 +121,15 @@ async def open_for_questions(settings: Sequence[UpstreamSettings]) -> AsyncItera
             await upstream.close()
 
 
-def _build_watches(settings: Sequence[UpstreamSettings], upstreams: Sequence[Upstream]) -> Sequence[ChainWatch]:
+def _build_watches(
+    settings: Sequence[UpstreamSettings],
+    upstreams: Sequence[Upstream],
+    now_ns: Callable[[], int] = time.time_ns,
+    now_s: Callable[[], float] = time.monotonic,
+) -> Sequence[ChainWatch]:
     by_name = {upstream.name: upstream for upstream in settings}
     return [
-        ChainWatch(upstream, HttpClient(timeouts=QUESTION_TIMEOUTS, tls=_trust(by_name[upstream.name])))
+        ChainWatch(upstream, HttpClient(timeouts=QUESTION_TIMEOUTS, tls=_trust(by_name[upstream.name])), now_ns, now_s)
         for upstream in upstreams
         if isinstance(upstream, GonkaUpstream)
     ]

@@ -175,3 +175,27 @@ def test_no_chain_can_move_us_far(blocks: list[tuple[int, int, int]]) -> None:
     for height, block_s, wall_s in blocks:
         chain.note_block(Seen(height, block_s * NS_PER_S, wall_s * NS_PER_S))
         assert abs(chain.offset_ns) <= OFFSET_NS_MAX
+
+
+def test_a_window_begins_by_its_blocks() -> None:
+    """A window that is to come begins after as many blocks as are told, and is believed for a while; a look decides."""
+    chain = ChainView()
+    chain.note_epoch(read_epoch(latest("Inference", 1000, poc_validation_end=900, next_poc_start=1010)), 100.0)
+    begin_s = 100 + 10 * BLOCK_S
+    assert chain.quiet_for_s(begin_s - 1) == 0
+    assert chain.quiet_for_s(begin_s + 1) == UNKNOWN_WINDOW_S - 1
+    assert chain.quiet_for_s(begin_s + UNKNOWN_WINDOW_S) == 0
+    chain.note_epoch(Epoch(False, None, 5), begin_s + 1)  # blocks were slower than was thought
+
+    assert chain.quiet_for_s(begin_s + 2) == 0
+    assert chain.quiet_for_s(begin_s + 1 + 5 * BLOCK_S) == UNKNOWN_WINDOW_S
+
+
+def test_a_beginning_that_lies_behind_is_none() -> None:
+    """A next window that should have begun already, while nodes serve, says nothing."""
+    assert read_epoch(latest("Inference", 1000, next_poc_start=1000)) == Epoch(False, None, None)
+    assert read_epoch(latest("Inference", 1000, next_poc_start=10**17)) == Epoch(False, None, 10**17 - 1000)
+    chain = ChainView()
+    chain.note_epoch(Epoch(False, None, 10**17), 0.0)
+
+    assert chain.quiet_for_s(86_400.0) == 0

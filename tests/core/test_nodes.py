@@ -42,26 +42,33 @@ def participant(address: str, url: str = "http://n.example:8000") -> dict[str, A
 
 
 def test_participants() -> None:
-    """Whoever takes part and was not excluded is found, once, in the network's order."""
+    """Whoever takes part is found, once, in the network's order; whoever was excluded is known as such, and why."""
+    url = "http://n.example:8000"
     body = epoch(
         participant(A, "http://a"),
         participant(B),
         participant(C),
         participant(A, "http://a"),
-        excluded=[{"address": B}],
+        excluded=[{"address": B, "reason": "downtime"}, {"address": C}],
     )
 
-    assert list(read_participants(body)) == [Participant(A, "http://a"), Participant(C, "http://n.example:8000")]
+    assert list(read_participants(body)) == [
+        Participant(A, "http://a", ("m",)),
+        Participant(B, url, ("m",), "downtime"),
+        Participant(C, url, ("m",), "excluded"),
+    ]
+    assert [one.address for one in choose_nodes(read_participants(body), frozenset())] == [A]
 
 
 def test_nobody_excluded() -> None:
     """A list of the excluded that is null excludes nobody."""
-    assert len(read_participants(epoch(participant(A), excluded=None))) == 1
+    assert len(choose_nodes(read_participants(epoch(participant(A), excluded=None)), frozenset())) == 1
 
 
 def test_odd_participants_are_left_out() -> None:
-    """A participant whose address is none, or who has no URL or an endless one, is left out; the others stay."""
-    odd = [participant("gonka1x"), participant(B, ""), participant(C, "http://" + "x" * 300)]
+    """A participant of another shape, whose address is none, or without a URL of good length, hides no other."""
+    odd: list[Any] = [participant("gonka1x"), participant(B, ""), participant(C, "http://" + "x" * 300)]
+    odd += [None, {"index": B}, {"index": 5}, participant(B) | {"models": [7]}]
 
     assert [one.address for one in read_participants(epoch(*odd, participant(A)))] == [A]
 

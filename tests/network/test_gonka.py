@@ -14,7 +14,7 @@ from ecdsa.util import sigdecode_string  # type: ignore[import-untyped]
 from tallygate.config import GonkaAccess, NodeSettings, UpstreamSettings
 from tallygate.core.pricing import UpstreamRate
 from tallygate.core.retry import INFINITY_S, LOST, SendingError
-from tallygate.core.signing import RequestTimestamps, Scheme, SigningKey
+from tallygate.core.signing import CorrectedTimestamps, Scheme, SigningKey
 from tallygate.network.gonka import GonkaUpstream
 from tallygate.network.origin import Origin
 from tests.network.scripted_server import PATIENT, Peer, Script, answer, client, serve
@@ -80,7 +80,7 @@ def upstream(
         access=access,
     )
     return GonkaUpstream(
-        settings=settings, access=access, client=http, timestamps=RequestTimestamps(clock), now_s=lambda: 0.0
+        settings=settings, access=access, client=http, timestamps=CorrectedTimestamps(clock), now_s=lambda: 0.0
     )
 
 
@@ -110,7 +110,7 @@ async def test_request(scheme: Scheme) -> None:
     assert request.headers.keys() == ours | {"Host", "Content-Length"}
     assert request.headers["Content-Type"] == "application/json"
     assert request.headers["X-Requester-Address"] == SigningKey.from_hex(SECRETS[0]).address
-    assert request.headers["X-Timestamp"] == "1770000000123456789"
+    assert request.headers["X-Timestamp"] == "1770000000123456512"
     verify(request, scheme, SECRETS[0])
 
 
@@ -127,14 +127,14 @@ async def test_reference() -> None:
 async def test_every_sending_is_new() -> None:
     """Each sending has a larger timestamp, also when the clock stands or steps back, and its own signature."""
     arrived: list[Arrived] = []
-    times = iter([1000, 1000, 5, 2000, 2000, 1])
+    times = iter(1024 * ticks for ticks in (1000, 1000, 5, 2000, 2000, 1))
     async with serve(keep(arrived)) as server, client() as http:
         both = upstream(http, node(server.origin()), node(server.origin()), clock=lambda: next(times))
         for turn in range(6):
             target = both.targets()[0]
             await (await target.send(BODY, fresh=turn % 2 == 0)).read_all(2)
     stamps = [int(found.headers["X-Timestamp"]) for found in arrived]
-    assert stamps == [1000, 1001, 1002, 2000, 2001, 2002]
+    assert stamps == [1024 * ticks for ticks in (1000, 1001, 1002, 2000, 2001, 2002)]
     assert len({found.headers["Authorization"] for found in arrived}) == 6
     for found in arrived:
         verify(found, Scheme.HASH, SECRETS[0])

@@ -50,6 +50,8 @@ class Place:
         """As it stands."""
         return self.standing.is_out_for_good
 
+    is_quiet = False
+
 
 class FakeUpstream:
     """An upstream that is nothing but its settings and places."""
@@ -236,3 +238,15 @@ def test_each_choice_pays_for_retries() -> None:
         found.targets("m")
 
     assert (budget.take(), budget.take()) == (True, False)
+
+
+def test_a_model_is_degraded_while_its_places_are_quiet() -> None:
+    """Places in a quiet window are asked all the same, but do not make a model available; another place does."""
+    (first, second), pool = [FakeUpstream("a"), FakeUpstream("b")], None
+    pool = UpstreamPool([first, second], lambda _: 0)  # type: ignore[list-item]
+    first.places[0].is_quiet = True
+    assert pool.works("m")
+    second.places[0].is_quiet = True
+
+    assert not pool.works("m")
+    assert len(pool.targets("m")) == 2

@@ -13,7 +13,7 @@ from tallygate.core.address import address_from_public_key
 from tallygate.core.nodes import NonsenseError
 from tallygate.core.pricing import UpstreamRate
 from tallygate.core.retry import LOST, judge_status
-from tallygate.core.signing import RequestTimestamps, Scheme, SigningKey
+from tallygate.core.signing import CorrectedTimestamps, Scheme, SigningKey
 from tallygate.network.discovery import Source, _locate, parse_time_ns
 from tallygate.network.gonka import GonkaUpstream
 from tallygate.network.origin import Origin
@@ -66,7 +66,7 @@ async def bench(count: int = 1, nodes: tuple[NodeSettings, ...] = ()) -> AsyncIt
             settings=settings,
             access=access,
             client=http,
-            timestamps=RequestTimestamps(lambda: NOW_NS),
+            timestamps=CorrectedTimestamps(lambda: NOW_NS),
             now_s=lambda: clock[0],
         )
         watch = ChainWatch(upstream, asking, lambda: NOW_NS + int((clock[0] - 1000) * 10**9), lambda: clock[0])
@@ -141,6 +141,28 @@ async def test_the_last_good_answer_is_kept(path: str, nonsense: tuple[int, obje
         assert found.upstream.describe()["trouble"]
 
 
+async def test_a_node_that_knows_no_list_of_the_allowed_allows_all() -> None:
+    """Networks before v0.2.9 have no parameters of transfer agents; where the route is missing, all may be asked."""
+    async with bench() as found:
+        found.networks[0].list_participants({A: "http://127.0.0.1:1", B: "http://127.0.0.1:2"})
+
+        assert await found.look_again() == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+
+
+async def test_windows_are_known_while_lists_are_nonsense() -> None:
+    """A source whose list of nodes is of no use is asked all the same where its chain is."""
+    async with bench() as found:
+        (network,) = found.networks
+        network.list_participants({A: "http://127.0.0.1:1"})
+        network.allow()
+        await found.look_again()
+        network.routes[n.PARTICIPANTS] = 200, {"active_participants": {"participants": []}}
+        network.show_chain(100, "2026-11-26T00:00:00Z", "PoCGenerate", poc_validation_end=110)
+        await found.look_again()
+
+        assert found.upstream.quiet_for_s > 0
+
+
 async def test_another_source_is_asked() -> None:
     """When a source fails, the next one is asked, and from then on first."""
     async with bench(2) as found:
@@ -192,7 +214,7 @@ async def test_questions_carry_no_credentials_and_follow_nobody() -> None:
 
 
 async def test_quiet_windows_are_known() -> None:
-    """In a quiet window, a 503 is not held against a node, and says when the window ends, two minutes at most."""
+    """In a quiet window, a 503 is not held against a node, and says when the window ends, six hours at most."""
     async with bench() as found:
         (network,) = found.networks
         network.list_participants({A: "http://127.0.0.1:1"})
@@ -202,17 +224,17 @@ async def test_quiet_windows_are_known() -> None:
         (place,) = found.upstream.places
         told = place.report(BUSY_503)
         seen = [place.is_out]
-        assert 55 <= (told.retry_after_s or 0) <= 62
+        assert 55 <= (told.quiet_s or 0) <= 62
         network.show_chain(101, "2026-11-26T00:00:06Z", "PoCGenerate", poc_validation_end=9000)
         await found.look_again(6)
-        assert place.report(BUSY_503).retry_after_s == 120
+        assert place.report(BUSY_503).quiet_s == 6 * 3600
         place.report(LOST)
         seen.append(place.is_out)
         network.show_chain(102, "2026-11-26T00:00:12Z")
         await found.look_again(6)
         told = place.report(BUSY_503)
 
-        assert (told.retry_after_s, [*seen, place.is_out]) == (None, [False, True, True])
+        assert (told.retry_after_s, told.quiet_s, [*seen, place.is_out]) == (None, None, [False, True, True])
 
 
 async def show_blocks(found: Bench, count: int, lead_s: int, first: int) -> None:

@@ -1,7 +1,7 @@
 """What we know of a chain: whether its nodes are in a quiet window, and how far its time is from ours.
 
 *Quiet windows.* Once an epoch, nodes prove their compute and serve little or nothing; then they answer 503, which says
-nothing about them. When a window ends is known in blocks, and how long a block takes is measured.
+nothing about them. When a window begins and ends is known in blocks, and how long a block takes is measured.
 
 *Time.* A node compares a signature's timestamp with the time of its latest block: 60 s of age are good, and 30 s of
 future. A block's time lies some seconds in the past, so as long as our clock is right it seems a little ahead. If it is
@@ -30,6 +30,9 @@ UNKNOWN_WINDOW_S: Final = 60.0
 WINDOW_S_MAX: Final = 6 * 3600.0
 """No window is longer, whatever an answer says."""
 
+EPOCH_S_MAX: Final = 7 * 86_400.0
+"""Nor does any begin later than this; epochs take about a day."""
+
 BLOCK_S: Final = 6.0
 """What a block takes until it has been measured."""
 
@@ -46,6 +49,7 @@ SAMPLES_MIN: Final = 3
 class _Stages(msgspec.Struct):
     poc_validation_end: int | str = 0
     set_new_validators: int | str = 0
+    next_poc_start: int | str = 0
 
 
 class _Latest(msgspec.Struct):
@@ -74,10 +78,12 @@ class Epoch(NamedTuple):
     Attributes:
         is_quiet: Whether its nodes serve little or nothing.
         blocks_left: After how many blocks they serve again; None where that is not told.
+        blocks_ahead: After how many blocks they stop serving; None where that is not told, or they have.
     """
 
     is_quiet: bool
     blocks_left: int | None
+    blocks_ahead: int | None = None
 
 
 class Seen(NamedTuple):
@@ -101,9 +107,11 @@ def read_epoch(body: bytes) -> Epoch:
     """
     latest = read_shape(body, _Latest)
     height = _whole(latest.block_height)
-    if latest.phase in INFERENCE_PHASE:
-        return Epoch(latest.is_confirmation_poc_active, None)
     stages = latest.epoch_stages or _Stages()
+    if latest.phase in INFERENCE_PHASE:
+        begin = _whole(stages.next_poc_start)
+        is_quiet = latest.is_confirmation_poc_active
+        return Epoch(is_quiet, None, None if is_quiet or begin <= height else begin - height)
     ends = [_whole(stages.poc_validation_end), _whole(stages.set_new_validators)]
     return Epoch(True, next((end - height for end in ends if end > height), None))
 
@@ -140,12 +148,13 @@ class ChainView:
         self.offset_ns = 0
         self.is_too_far = False
         self._block_s = BLOCK_S
+        self._quiet_from_s = 0.0
         self._quiet_until_s = 0.0
         self._seen: deque[Seen] = deque(maxlen=SAMPLES)
 
     def quiet_for_s(self, now_s: float) -> float:
         """Return for how long the nodes are still quiet, 0 when they are not."""
-        return max(self._quiet_until_s - now_s, 0.0)
+        return 0.0 if now_s < self._quiet_from_s else max(self._quiet_until_s - now_s, 0.0)
 
     @property
     def lead_ns(self) -> int | None:
@@ -153,9 +162,12 @@ class ChainView:
         return max(seen.lead_ns for seen in self._seen) if len(self._seen) >= SAMPLES_MIN else None
 
     def note_epoch(self, epoch: Epoch, now_s: float) -> None:
-        """Take note of where the chain is in its epoch."""
+        """Take note of where the chain is in its epoch; a window to come begins unless a later look says otherwise."""
+        self._quiet_from_s = now_s
         if not epoch.is_quiet:
-            self._quiet_until_s = 0.0
+            ahead_s = 0.0 if epoch.blocks_ahead is None else min(epoch.blocks_ahead * self._block_s, EPOCH_S_MAX)
+            self._quiet_from_s = now_s + ahead_s
+            self._quiet_until_s = self._quiet_from_s + UNKNOWN_WINDOW_S if ahead_s else 0.0
         elif epoch.blocks_left is None:
             self._quiet_until_s = now_s + UNKNOWN_WINDOW_S
         else:

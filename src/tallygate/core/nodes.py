@@ -4,11 +4,13 @@ The participants of the current epoch, without those that were excluded since it
 chain allows to take calls; an empty list of allowed addresses allows all. A node may name others that take calls for it
 (`delegate_ta`): then one of these is asked, but what is signed is the node's own address.
 
-Everything here reads what a stranger has sent: it is of the network's shape, or `NonsenseError`.
+Everything here reads what a stranger has sent: it is of the network's shape, or `NonsenseError`. Gateways and direct
+developers read it by the same rules.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -32,10 +34,19 @@ class NonsenseError(ValueError):
 
 
 class Participant(NamedTuple):
-    """Who takes part in the current epoch: the address on the chain, and the node's URL as it was registered."""
+    """Who takes part in the current epoch.
+
+    Attributes:
+        address: On the chain.
+        url: The node's, as it was registered.
+        models: What it serves.
+        excluded: Why the network has left it out since the epoch began; None if it has not.
+    """
 
     address: str
     url: str
+    models: tuple[str, ...] = ()
+    excluded: str | None = None
 
 
 class Identity(NamedTuple):
@@ -47,15 +58,17 @@ class Identity(NamedTuple):
 
 class _Active(msgspec.Struct):
     index: str
-    inference_url: str = ""
+    inference_url: str
+    models: list[str] | None = None
 
 
 class _ActiveParticipants(msgspec.Struct):
-    participants: list[_Active]
+    participants: list[msgspec.Raw]
 
 
 class _Excluded(msgspec.Struct):
     address: str
+    reason: str = ""
 
 
 class _Epoch(msgspec.Struct):
@@ -85,7 +98,7 @@ class _IdentityAnswer(msgspec.Struct):
 
 
 def read_participants(body: bytes) -> Sequence[Participant]:
-    """Return who takes part and was not excluded, each once, in the network's order.
+    """Return who takes part, each once, in the network's order; whoever is of no use as a node is left out.
 
     Raises:
         NonsenseError: It is of another shape, names nobody, or names too many.
@@ -94,12 +107,16 @@ def read_participants(body: bytes) -> Sequence[Participant]:
     named = epoch.active_participants.participants
     if not 0 < len(named) <= NODES_MAX:
         raise NonsenseError("the list of participants is empty or too long")
-    excluded = {one.address for one in epoch.excluded_participants or ()}
-    found = {
-        one.index: Participant(one.index, one.inference_url)
-        for one in named
-        if one.index not in excluded and is_address(one.index) and 0 < len(one.inference_url) <= URL_LENGTH_MAX
-    }
+    excluded = {one.address: one.reason or "excluded" for one in epoch.excluded_participants or ()}
+    found: dict[str, Participant] = {}
+    for raw in named:
+        with contextlib.suppress(NonsenseError):
+            one = read_shape(bytes(raw), _Active)
+            if is_address(one.index) and 0 < len(one.inference_url) <= URL_LENGTH_MAX:
+                models = tuple(one.models or ())
+                found[one.index] = Participant(one.index, one.inference_url, models, excluded.get(one.index))
+    if not found:
+        raise NonsenseError("no participant has an address and a URL")
     return tuple(found.values())
 
 
@@ -125,12 +142,12 @@ def read_identity(body: bytes) -> Identity:
 
 
 def choose_nodes(participants: Sequence[Participant], allowed: frozenset[str]) -> Sequence[Participant]:
-    """Return the participants that may take calls.
+    """Return the participants that may take calls: not excluded, and allowed; an empty list allows all.
 
     Raises:
         NonsenseError: None may, which cannot be: who believed it would serve nobody.
     """
-    chosen = tuple(one for one in participants if not allowed or one.address in allowed)
+    chosen = tuple(one for one in participants if one.excluded is None and (not allowed or one.address in allowed))
     if not chosen:
         raise NonsenseError("no participant may take calls")
     return chosen

@@ -44,6 +44,7 @@ class Failure(NamedTuple):
         message: What the upstream said of the caller's request, for the caller (only with `upstream_rejected`).
         retry_after_s: When the upstream asked to be tried again.
         moved_to: Where it says that it has moved to; nobody follows it, but the operator may.
+        quiet_s: How long the quiet window lasts in which it serves nobody.
     """
 
     retry: Retry
@@ -55,6 +56,7 @@ class Failure(NamedTuple):
     message: str | None = None
     retry_after_s: int | None = None
     moved_to: str | None = None
+    quiet_s: int | None = None
 
     @property
     def kind(self) -> str:
@@ -282,7 +284,9 @@ _JUDGES: Final = {
 
 def refusal_of(failure: Failure, inference: str | None = None) -> Refusal:
     """Return what the caller is told of a failure that was not mended by another try."""
-    wait_s = failure.retry_after_s
-    if failure.code is Code.NETWORK_UNAVAILABLE and wait_s is None:
+    wait_s, message = failure.retry_after_s, ""
+    if failure.quiet_s is not None:  # a header may not say it: clients ignore one that is too long
+        wait_s, message = failure.quiet_s, f"The network is in a quiet window, which ends in {failure.quiet_s} s."
+    elif failure.code is Code.NETWORK_UNAVAILABLE and wait_s is None:
         wait_s = int(AVOID_S)
-    return Refusal(failure.code, retry_after_s=wait_s, inference=inference, quote=failure.message or None)
+    return Refusal(failure.code, message, retry_after_s=wait_s, inference=inference, quote=failure.message or None)

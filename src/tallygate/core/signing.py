@@ -16,8 +16,9 @@ Invariants:
     - A key never leaves its object: not by `repr`, `str`, `pickle`, `copy`, an attribute that is
       public, or an error. Errors about keys are raised outside of any `except` block, so that
       neither `__cause__` nor `__context__` carries the text that was parsed.
-    - Timestamps of one `RequestTimestamps` strictly increase. A node refuses a signature that it
-      has seen, so two attempts with the same body need two timestamps.
+    - Timestamps of one `RequestTimestamps` strictly increase, those of `CorrectedTimestamps` are
+      never alike. A node refuses a signature that it has seen, so two attempts with the same body
+      need two timestamps.
 
 Known weak spots: the key is ordinary memory of the process, and local variables of live stack
 frames hold it while it is parsed; never print tracebacks with locals. coincurve has no compact
@@ -275,3 +276,46 @@ class RequestTimestamps:
         """Return the time, or one nanosecond after the last timestamp, whichever is later."""
         self._last_ns = max(self._clock(), self._last_ns + 1)
         return self._last_ns
+
+
+CORRECTIONS: Final = 1024
+"""So many corrections are told apart: one that looks every five seconds takes more than an hour for as many."""
+
+
+class CorrectedTimestamps:
+    """Nanosecond timestamps by a clock that is corrected, one per attempt; no two are alike.
+
+    A correction may step back, so timestamps do not always increase: who waited until they do would
+    sign with times of the future, just when our clock has been put right. Instead, each belongs to
+    one correction, whose number is its remainder; of one correction they strictly increase.
+
+    Not safe for threads: one event loop owns it.
+
+    Args:
+        clock: Returns nanoseconds since 1970.
+    """
+
+    __slots__ = ("_clock", "_made", "_numbers", "_tick")
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._tick = 0
+        self._numbers = {0: 0}
+        self._made = 1
+
+    def next(self, correction_ns: int = 0) -> int:
+        """Return the time with a correction, some nanoseconds early or late, as no call has before."""
+        self._tick = max(self._clock() // CORRECTIONS, self._tick + 1)
+        shift = correction_ns // CORRECTIONS
+        number = self._numbers.get(shift)
+        if number is None:
+            number = self._number(shift)
+        return (self._tick + shift) * CORRECTIONS + number
+
+    def _number(self, shift: int) -> int:
+        """Give a correction that is new the number of the one that was new the longest time ago."""
+        if len(self._numbers) == CORRECTIONS:
+            del self._numbers[next(iter(self._numbers))]
+        number = self._numbers[shift] = self._made % CORRECTIONS
+        self._made += 1
+        return number

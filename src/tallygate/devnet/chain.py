@@ -17,6 +17,7 @@ from typing import Any
 
 from tallygate.devnet.epochs import EPOCH_BLOCKS, Epochs
 from tallygate.devnet.identity import derive_address
+from tallygate.devnet.membership import Membership
 from tallygate.devnet.parameters import Parameters
 
 NS_PER_S = 1_000_000_000
@@ -180,6 +181,7 @@ class Chain:
         clock: Its blocks.
         epochs: Its epochs.
         parameters: What its governance has decided.
+        membership: Who takes part in which epoch.
         id: Its name, which transactions are signed for.
         inferences: All that ever began, in that order.
         transactions: What became of each that was taken, by its hash, as the chain shows it.
@@ -191,6 +193,7 @@ class Chain:
         self.clock = clock
         self.epochs = Epochs(clock.latest().height, epoch_blocks)
         self.parameters = Parameters(price_ngonka=price_ngonka)
+        self.membership = Membership()
         self.id = chain_id
         self.inferences: dict[str, Inference] = {}
         self.transactions: dict[str, dict[str, Any]] = {}
@@ -212,6 +215,11 @@ class Chain:
     def is_quiet(self) -> bool:
         """Whether nodes serve no inference now."""
         return self.epochs.is_quiet(self.clock.latest().height)
+
+    def stays_out(self, address: str) -> bool:
+        """Says whether a node takes no part in the epoch in charge."""
+        epoch = self.epochs.effective_index(self.clock.latest().height)
+        return address in self.membership.absent_from(epoch)
 
     def find_account(self, address: str) -> Account | None:
         """Gives an account, or None when the chain does not know it."""

@@ -48,6 +48,7 @@ NETWORK_FIELDS = frozenset(
         "delegate_ta",
         "phase",
         "confirmation_poc",
+        "absent",
     }
 )
 
@@ -162,6 +163,7 @@ class Controls:
             no_limit = fields["kb_per_block"] is None
             limit = None if no_limit else read_int(fields, "kb_per_block", 0, 0, COUNT_LIMIT)
         delegates = read_texts(fields, "delegate_ta", old.delegates)
+        absent = read_addresses(fields, "absent", ())
         phase = _read_phase(fields)
         confirmation = read_bool(fields, "confirmation_poc")
         old.price_ngonka, old.kb_per_block, old.excluded, old.delegates = price, limit, excluded, delegates
@@ -171,6 +173,9 @@ class Controls:
         if phase is not None:
             epochs.enter(phase, self._chain.clock.latest().height)
         epochs.confirmation_poc = epochs.confirmation_poc if confirmation is None else confirmation
+        if "absent" in fields:
+            epoch = epochs.effective_index(self._chain.clock.latest().height)
+            self._chain.membership.announce(frozenset(absent), epoch + 1)
         return self._show_network({})
 
     def _show_network(self, fields: dict[str, Any]) -> object:
@@ -186,6 +191,7 @@ class Controls:
             "delegate_ta": dict(parameters.delegates),
             "phase": self._chain.epochs.phase_at(height),
             "confirmation_poc": self._chain.epochs.confirmation_poc,
+            "absent": sorted(self._chain.membership.announced),
             "epoch": self._chain.epochs.at(height).as_json(),
         }
 

@@ -44,7 +44,7 @@ def check_executors(chain: Chain, transfer_agent: str) -> None:
     Raises:
         RefusedError: 503.
     """
-    if chain.is_quiet or transfer_agent in chain.parameters.excluded:
+    if chain.is_quiet or transfer_agent in chain.parameters.excluded or chain.stays_out(transfer_agent):
         raise RefusedError(503, "no executors available for model")
 
 

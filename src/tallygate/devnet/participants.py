@@ -34,6 +34,7 @@ class Participant:
 
 def show_active_participants(chain: Chain, participants: list[Participant]) -> dict[str, Any]:
     """Gives the participants of the epoch in charge, with those that are out since it began."""
+    participants = [one for one in participants if not chain.stays_out(one.address)]
     height = chain.clock.latest().height
     index = chain.epochs.effective_index(height)
     epoch = chain.epochs.at(height)

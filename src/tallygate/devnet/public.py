@@ -124,7 +124,7 @@ class PublicApi:
         return refuse(404, "participant not found")
 
     def _show_epoch(self, name: str) -> Reply:
-        """Tells of an epoch's participants; only of the epoch in charge, since ours never change."""
+        """Tells of an epoch's participants; only of the epoch in charge."""
         current = self._chain.epochs.effective_index(self._chain.clock.latest().height)
         if name not in {"current", str(current)}:
             if not name.isdecimal() or int(name) == 0:

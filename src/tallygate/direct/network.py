@@ -1,19 +1,22 @@
 """A look at the network through one node: who takes part, who may take requests, which models there are, at what price.
 
-Nothing that a node says is trusted further than it goes: what has no URL or no address is left out, and its word on
-another node's address is what the network's own clients go by, too.
+Nothing that a node says is trusted further than it goes: it is read by the rules of `core.nodes`, as a gateway reads
+it, and its word on another node's address is what the network's own clients go by, too.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tallygate.core.address import is_address
+from tallygate.core.nodes import read_allowed, read_participants
 from tallygate.direct.errors import DirectError, EndpointError
 from tallygate.direct.web import get, parse_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from tallygate.core.nodes import Participant
 
 _PARAMS_PATH = "/chain-api/productscience/inference/inference/params"
 HEALTH_S = 5.0
@@ -67,8 +70,8 @@ def look_around(source_url: str) -> NetworkView:
         DirectError: It does not say who takes part.
     """
     base = parse_base_url(source_url)
-    epoch = get(f"{base}/v1/epochs/current/participants").require()
-    return NetworkView(_read_hosts(epoch, _ask_allowed(base)), _ask_prices(base))
+    participants = get(f"{base}/v1/epochs/current/participants").read(read_participants)
+    return NetworkView(_show_hosts(participants, _ask_allowed(base)), _ask_prices(base))
 
 
 def is_healthy(url: str) -> bool:
@@ -79,14 +82,10 @@ def is_healthy(url: str) -> bool:
         return False
 
 
-def _ask_allowed(base: str) -> frozenset[str] | None:
-    """Return the addresses that may take requests; None if all may, as where the chain names none."""
+def _ask_allowed(base: str) -> frozenset[str]:
+    """Return the addresses that may take requests; none if all may, as where a node knows no such list."""
     found = get(base + _PARAMS_PATH)
-    if found.status == 404:  # networks before v0.2.9 know no such list
-        return None
-    access = _member(_member(found.require(), "params"), "transfer_agent_access_params")
-    allowed = _texts(_member(access, "allowed_transfer_addresses"))
-    return frozenset(allowed) or None
+    return frozenset() if found.status == 404 else found.read(read_allowed)  # 404: before v0.2.9
 
 
 def _ask_prices(base: str) -> Mapping[str, int]:
@@ -101,22 +100,11 @@ def _ask_prices(base: str) -> Mapping[str, int]:
     return prices
 
 
-def _read_hosts(epoch: object, allowed: frozenset[str] | None) -> tuple[Host, ...]:
-    excluded = {
-        str(_member(item, "address")): str(_member(item, "reason") or "excluded")
-        for item in _list(_member(epoch, "excluded_participants"))
-    }
+def _show_hosts(participants: Sequence[Participant], allowed: frozenset[str]) -> tuple[Host, ...]:
     hosts = []
-    for item in _list(_member(_member(epoch, "active_participants"), "participants")):
-        address, url = _member(item, "index"), _member(item, "inference_url")
-        if not (isinstance(address, str) and is_address(address) and isinstance(url, str)):
-            continue
-        try:
-            base = parse_base_url(url)
-        except EndpointError:
-            continue
-        models = _texts(_member(item, "models"))
-        hosts.append(Host(base, address, models, excluded.get(address), allowed is None or address in allowed))
+    for address, url, models, excluded in participants:
+        with contextlib.suppress(EndpointError):
+            hosts.append(Host(parse_base_url(url), address, models, excluded, not allowed or address in allowed))
     return tuple(hosts)
 
 
@@ -126,7 +114,3 @@ def _member(value: Any, name: str) -> Any:
 
 def _list(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else ()
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(item for item in _list(value) if isinstance(item, str))

@@ -7,9 +7,10 @@ In the environment, first found: `GONKA_ENDPOINTS` (`url;address,url;address`), 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tallygate.core.address import is_address
+from tallygate.core.nodes import read_identity
 from tallygate.direct.errors import DirectError, EndpointError
 from tallygate.direct.network import look_around
 from tallygate.direct.web import get, parse_base_url
@@ -113,9 +114,7 @@ def ask_identity(url: str) -> str:
     Raises:
         DirectError: It does not say.
     """
-    content: Any = get(f"{parse_base_url(url)}/v1/identity").require()
-    data = content.get("data") if isinstance(content, dict) else None
-    address = data.get("address") if isinstance(data, dict) else None
-    if not isinstance(address, str) or not is_address(address):
+    address = get(f"{parse_base_url(url)}/v1/identity").read(read_identity).address
+    if not is_address(address):
         raise EndpointError(f"{url} answers /v1/identity without an address.")
     return address

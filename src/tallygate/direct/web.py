@@ -9,16 +9,19 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ssl
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
+from tallygate.core.nodes import NonsenseError
 from tallygate.direct.errors import EndpointError, RefusedError, UnreachableError
 from tallygate.direct.refusals import explain, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+_Read = TypeVar("_Read")
 
 LOOK_UP_S: Final = 20.0
 """How long a node may take to connect, and between two parts of an answer to a look-up."""
@@ -45,6 +48,19 @@ class Found(NamedTuple):
         if self.content is None:
             raise RefusedError(200, "something that is not JSON", "Check that this URL is a Gonka node's.")
         return self.content
+
+    def read(self, read: Callable[[bytes], _Read]) -> _Read:
+        """Return what the network says in an answer, read by its rules.
+
+        Raises:
+            RefusedError: Its status is not 200, or it is not of the network's shape.
+        """
+        self.require()
+        try:
+            return read(self.body)
+        except NonsenseError as error:
+            complaint = f"what no Gonka node does ({error})"
+        raise RefusedError(200, complaint, "Check that this URL is a Gonka node's.")
 
 
 def parse_base_url(text: str) -> str:

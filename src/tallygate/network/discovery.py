@@ -66,7 +66,15 @@ class FoundNode(NamedTuple):
 
 
 class NoAnswerError(Exception):
-    """A source gave no answer that is of use; the message says why, and quotes nothing."""
+    """A source gave no answer that is of use; the message says why, and quotes nothing.
+
+    Attributes:
+        status: Of the answer, where one came.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class NetworkEye:
@@ -94,8 +102,7 @@ class NetworkEye:
         for source in self._in_turn():
             try:
                 participants = await self._ask(source, PARTICIPANTS_PATH, read_participants)
-                chosen = choose_nodes(participants, await self._ask(source, PARAMS_PATH, read_allowed))
-                return await self._place(source, chosen)
+                return await self._place(source, choose_nodes(participants, await self._ask_allowed(source)))
             except (NoAnswerError, NonsenseError) as error:
                 why = f"{source.origin}: {error}"
                 self._turn += 1
@@ -116,6 +123,15 @@ class NetworkEye:
                 why = f"{source.origin}: {error}"
                 self._turn += 1
         raise NoAnswerError(why)
+
+    async def _ask_allowed(self, source: Source) -> frozenset[str]:
+        """Return who may take calls, empty for all: also where a node knows no such list, as before v0.2.9."""
+        try:
+            return await self._ask(source, PARAMS_PATH, read_allowed)
+        except NoAnswerError as error:
+            if error.status == 404:
+                return frozenset()
+            raise
 
     async def _look_at_block(self, source: Source) -> Seen | None:
         """Return the latest block; None where it is not told: not every public node shows the chain's own API."""
@@ -160,16 +176,18 @@ class NetworkEye:
         return None
 
     async def _ask(self, source: Source, path: bytes, read: Callable[[bytes], _Read]) -> _Read:
+        status = None
         try:
             answer = await self._client.get(source.origin, source.base_path + path)
             body = await answer.read_all(ANSWER_BYTES_MAX)
         except UpstreamConnectionError as error:
             failure = type(error).__name__
         else:
-            if answer.status == 200:
+            status = answer.status
+            if status == 200:
                 return read(body)
-            failure = f"status {answer.status}"
-        raise NoAnswerError(f"{path.decode()} is not answered ({failure})")
+            failure = f"status {status}"
+        raise NoAnswerError(f"{path.decode()} is not answered ({failure})", status)
 
 
 def parse_time_ns(text: str) -> int:

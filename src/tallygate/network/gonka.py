@@ -1,7 +1,7 @@
 """An upstream of kind `gonka`: classic nodes, to which every request is signed with the operator's wallet.
 
 What is signed are the very bytes that are sent. A signature is the inference's id on the chain and works once, so
-every sending has a fresh timestamp, larger than any before. The headers that only nodes send one another
+every sending has a fresh timestamp, which no other has. The headers that only nodes send one another
 (transfer address, inference id, seed) are never sent; a caller's headers are never forwarded.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.reconciliation import Bill
     from tallygate.core.retry import Failure
     from tallygate.core.retrybudget import RetryBudget
-    from tallygate.core.signing import RequestTimestamps, SigningKey
+    from tallygate.core.signing import CorrectedTimestamps, SigningKey
     from tallygate.network.client import HttpClient
     from tallygate.network.discovery import FoundNode
     from tallygate.network.origin import Origin
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 MISSES_MAX: Final = 3
 """After so many questions in a row without a usable answer, a node is not asked for records any more."""
-
-WINDOW_TOLD_S_MAX: Final = 120
-"""A caller is never told to wait longer than this, however long a quiet window lasts."""
 
 REFUSAL_BYTES_MAX: Final = 64 * 1024
 """How much of a refusal is read to see whether it is about the signature's scheme."""
@@ -89,6 +86,11 @@ class GonkaNode(Place):
         """What is signed for it, as far as is known."""
         return self._scheme.value
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it is in a quiet window."""
+        return self._upstream.quiet_for_s > 0
+
     async def send(
         self,
         body: bytes,
@@ -121,8 +123,7 @@ class GonkaNode(Place):
         if kind == CLOCK:
             self._upstream.look_soon()
         elif kind == NOT_AVAILABLE and (quiet_s := self._upstream.quiet_for_s):
-            wait_s = min(int(quiet_s) + 1, WINDOW_TOLD_S_MAX)
-            return failure._replace(out_for_s=0.0, retry_after_s=wait_s, detail=f"{kind}: quiet window")
+            return failure._replace(out_for_s=0.0, quiet_s=ceil(quiet_s), detail=f"{kind}: quiet window")
         return super().report(failure)
 
     async def ask_bill(self, reference: str) -> Bill | Unreported:
@@ -147,7 +148,7 @@ class GonkaNode(Place):
     ) -> SentAnswer:
         upstream = self._upstream
         key = upstream.next_wallet()
-        timestamp_ns = upstream.timestamps.next() + upstream.chain.offset_ns
+        timestamp_ns = upstream.timestamps.next(upstream.chain.offset_ns)
         signature = sign_request(key, scheme, body, timestamp_ns, self._address)
         headers = (
             f"Content-Type: application/json\r\nAuthorization: {signature}\r\n"
@@ -184,7 +185,7 @@ class GonkaUpstream:
         settings: UpstreamSettings,
         access: GonkaAccess,
         client: HttpClient,
-        timestamps: RequestTimestamps,
+        timestamps: CorrectedTimestamps,
         now_s: Callable[[], float],
         draw: Callable[[int], int] = lambda _: 0,
         budget: RetryBudget | None = None,

@@ -36,6 +36,11 @@ class Place:
         """Whether it will not come back by itself."""
         return self.standing.is_out_for_good
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it serves little or nothing now, and is not to be blamed for it; nobody tells here."""
+        return False
+
     def report(self, failure: Failure) -> Failure:
         """Take note of a sending that failed there; return it with what the place knows of it besides."""
         self.standing.report(failure)

@@ -50,8 +50,8 @@ class UpstreamPool:
         return any(names is None or model.lower() in names for names in self._named)
 
     def works(self, model: str) -> bool:
-        """Return whether any place that takes a model is in the choice now."""
-        return any(not place.is_out for place, _ in self.look(model))
+        """Return whether any place that takes a model is in the choice now, and not in a quiet window."""
+        return any(not (place.is_out or place.is_quiet) for place, _ in self.look(model))
 
     def look(self, model: str) -> Sequence[tuple[Target, str]]:
         """Return the places for a model by priority: nothing is drawn, and nobody's turn is taken."""

@@ -72,27 +72,32 @@ class ChainWatch:
     async def look(self) -> None:
         """Look once, for what is due."""
         upstream = self._upstream
-        discovery, was = upstream.discovery, upstream.trouble
-        upstream.trouble = None
-        try:
-            if discovery is not None and self._nodes_are_due(discovery.refresh_s):
-                upstream.take_over(await self._eye.look_for_nodes())
-                self.nodes_s = self._now_s()
-            if upstream.places:
-                await self._look_at_chain()
-        except NoAnswerError as error:
-            upstream.trouble = str(error)
-            if was is None:
-                self._log.warning("the network tells nothing of use; what is known stays", detail=str(error))
+        was, troubles = upstream.trouble, []
+        for looking in (self._look_for_nodes, self._look_at_chain):
+            try:
+                await looking()
+            except NoAnswerError as error:
+                troubles.append(str(error))
+        upstream.trouble = troubles[0] if troubles else None
+        if troubles and was is None:
+            self._log.warning("the network tells nothing of use; what is known stays", detail=troubles[0])
 
     async def close(self) -> None:
         """Close the connections that questions go over."""
         await self._client.close()
 
-    def _nodes_are_due(self, refresh_s: float) -> bool:
-        return self.nodes_s is None or self._now_s() - self.nodes_s >= refresh_s
+    async def _look_for_nodes(self) -> None:
+        """Discover nodes, if that is wanted and due."""
+        discovery = self._upstream.discovery
+        if discovery is None or (self.nodes_s is not None and self._now_s() - self.nodes_s < discovery.refresh_s):
+            return
+        self._upstream.take_over(await self._eye.look_for_nodes())
+        self.nodes_s = self._now_s()
 
     async def _look_at_chain(self) -> None:
+        """See where the chain is, and what time; nobody has to be asked while there are no nodes to send to."""
+        if not self._upstream.places:
+            return
         chain = self._upstream.chain
         was_quiet, was_ns, was_far = self._upstream.quiet_for_s > 0, chain.offset_ns, chain.is_too_far
         epoch, seen, source = await self._eye.look_at_chain()

@@ -299,6 +299,10 @@ class Target(Protocol):
         """Whether it will not come back by itself."""
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether it serves little or nothing now because the network is in a quiet window."""
+
+    @property
     def standing(self) -> Standing:
         """How this place has done lately."""
 
@@ -378,7 +382,7 @@ class Upstreams(Protocol):
         """Return whether any upstream takes a model."""
 
     def works(self, model: str) -> bool:
-        """Return whether any place that takes a model is in the choice now."""
+        """Return whether any place that takes a model is in the choice now, and not in a quiet window."""
 
     def look(self, model: str) -> Sequence[tuple[Target, str]]:
         """Return the places for a model as they are configured: nothing is drawn, and nobody's turn is taken."""
