@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 import structlog.testing
@@ -110,6 +111,32 @@ async def test_routes_that_are_not_there(path: str, status: int, code: str) -> N
     await exchange.with_handler(handler)
 
     assert (exchange.status, json.loads(exchange.body)["error"]["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("raw_path", "caught"),
+    [
+        (b"/models/a/b", "a/b"),
+        (b"/models/a%2Fb%25%C3%A9", "a/b%\u00e9"),
+        (b"/models%2Fa", None),
+        (b"/%6dodels/a", None),
+        (b"/models/%FF", "\ufffd"),
+    ],
+)
+async def test_only_what_a_pattern_catches_may_be_escaped(raw_path: bytes, caught: str | None) -> None:
+    """An id is decoded; a path whose own letters or slashes are escapes is none of ours, whatever it decodes to."""
+    seen = []
+
+    async def note(request: Request, _: Sink) -> Response:
+        seen.append(request.argument)
+        return Response.json({})
+
+    exchange = Exchange(path=unquote(raw_path.decode()))
+    exchange.scope["raw_path"] = raw_path
+    edge = Edge(Router([Route("POST", "/models/{id...}", note, "")]), Problems(), lambda: "req_1")
+    await edge(exchange.scope, exchange.incoming.get, exchange.send)
+
+    assert (exchange.status, seen) == ((404, []) if caught is None else (200, [caught]))
 
 
 async def test_a_store_that_fails_is_503() -> None:

@@ -55,6 +55,8 @@ def _targets(bearer: bytes) -> Iterator[Case]:
         yield f"host: {host!r}", head(b"GET /v1/models", *host, bearer), MALFORMED
     for path in PATHS:
         yield f"path: {path[:40]!r}", head(b"POST " + path, b"Host: here", bearer, b"Content-Length: 0"), NO_ROUTE
+    for path in (b"/v1%2Fmodels", b"/v1/%6dodels", b"/admin%2Fv1/accounts"):
+        yield f"path, without a key: {path!r}", head(b"GET " + path, b"Host: here"), NO_ROUTE
     for method in (b"GET", b"HEAD", b"PUT", b"DELETE", b"PATCH", b"TRACE", b"PROPFIND", b"PURGE"):
         yield f"method: {method!r}", head(method + b" " + CHAT, b"Host: here", bearer), (405, "method_not_allowed")
 
@@ -174,6 +176,13 @@ PATHS = (
         CHAT + b"%20",
     ),
     *(
+        b"/v1%2Fmodels",
+        b"/v1%2fchat%2fcompletions",
+        b"/%76%31/models",
+        b"/v1/models%2F",
+        b"/v1/%63hat/completions",
+    ),
+    *(
         CHAT + b";a=b",
         CHAT + b"..",
         b"/./v1/chat/completions",
@@ -220,6 +229,7 @@ NOT_HTTP = {
     "a made-up method": b"JUMP / HTTP/1.1\r\nHost: here\r\n\r\n",
     "a proxy's request": b"CONNECT here:443 HTTP/1.1\r\nHost: here:443\r\n\r\n",
     "a NUL in the path": b"GET /\0 HTTP/1.1\r\nHost: here\r\n\r\n",
+    "a path that does not begin": b"GET %2Fv1/models HTTP/1.1\r\nHost: here\r\n\r\n",
     "a space in the path": b"GET /a b HTTP/1.1\r\nHost: here\r\n\r\n",
     "bare line feeds": b"GET / HTTP/1.1\nHost: here\n\n",
     "SSH": b"SSH-2.0-OpenSSH_9.6\r\n",
