@@ -66,6 +66,26 @@ async def test_a_receipt_is_for_its_owner(tmp_path: Path) -> None:
         assert (await get(gateway, f"/v1/usage/{inference}", installation.secret)).status == 200
 
 
+async def test_a_suspended_customer_can_prove_what_was_paid(tmp_path: Path) -> None:
+    """While an account is suspended its keys get nothing but receipts and the proof of the balance."""
+    async with installed(tmp_path) as installation, served(installation) as gateway:
+        inference = (await gateway.chat()).json()["id"]
+        await gateway.admin("POST", f"accounts/{installation.account}/suspend", {"reason": "a dispute"})
+        receipt = await get(gateway, f"/v1/usage/{inference}", installation.secret)
+        balance = await get(gateway, "/v1/balance/proof", installation.secret)
+        latest = (await get(gateway, "/v1/checkpoints/latest", None)).json()
+        (key,) = (await gateway.admin("GET", f"keys?account={installation.account}"))["data"]
+
+        assert (await gateway.chat()).status == 403
+        assert (await get(gateway, "/v1/balance", installation.secret)).status == 403
+        assert (receipt.status, balance.status) == (200, 200)
+        public = bytes.fromhex(latest["public_key"])
+        assert read_receipt(receipt.body, public)["prompt"] > 0
+        assert read_balance(balance.body, public)[0] == installation.account
+        await gateway.admin("POST", f"keys/{key['id']}/pause")
+        assert (await get(gateway, f"/v1/usage/{inference}", installation.secret)).status == 401
+
+
 async def test_a_clean_stop_anchors_the_last_call(tmp_path: Path) -> None:
     """After SIGTERM the last anchor knows the last batch, and the next start finds nothing amiss."""
     async with installed(tmp_path) as installation:

@@ -47,6 +47,9 @@ BILLED = {
 }
 """The routes that reach the network, each with a body that is a good call."""
 
+PROVES = {"/v1/usage/{inference}", "/v1/balance/proof"}
+"""The routes that prove what an account has paid, also while it is suspended."""
+
 BAD_KEY = mint_api_key(b"\1" * 32)
 WRONG_TOKENS = [None, "", "Bearer", f"Bearer {BAD_KEY}", f"Bearer {BAD_KEY[:-1]}", "Basic Og==", "Bearer ' OR 1=1 --"]
 
@@ -155,6 +158,18 @@ async def test_only_named_routes_answer_everybody(tmp_path: Path) -> None:
 
         assert answers == dict.fromkeys(ANSWERS_EVERYBODY, 200)
         assert {route.access for route in house.routes(house.admin)} <= HAS_A_KEY
+
+
+async def test_a_suspended_account_gets_nothing_but_proofs(tmp_path: Path) -> None:
+    """While its account is suspended, a key gets a 403 of each route but those that prove what was paid."""
+    async with built(tmp_path) as house:
+        await house.world.ledger.suspend_account(house.world.account.id, "a dispute", "test")
+        caller = [f"Bearer {house.world.secret}"]
+        keyed = [route for route in house.routes(house.public) if route.access in HAS_A_KEY]
+        answers = {route.path: (await ask(house.public, route, caller, chat_body())).status for route in keyed}
+
+        assert {path for path, status in answers.items() if status != 403} == PROVES
+        assert {answers[path] for path in PROVES} == {200, 404}  # there is no inference of the name that is asked for
 
 
 async def test_whatever_reaches_the_network_is_billed(tmp_path: Path) -> None:

@@ -36,6 +36,20 @@ class Callers:
 
     def authenticate(self, request: Request) -> ApiKey:
         """Return the caller's key; raises `Refusal` (401, or 403 while its account is suspended)."""
+        key, refusal = self._identify(request)
+        if refusal is not None:
+            raise refusal
+        return key
+
+    def recognise(self, request: Request) -> ApiKey:
+        """Return the caller's key, also while its account is suspended; raises `Refusal` (401)."""
+        key, refusal = self._identify(request)
+        if refusal is not None and refusal.code is not Code.ACCOUNT_DEACTIVATED:
+            raise refusal
+        return key
+
+    def _identify(self, request: Request) -> tuple[ApiKey, Refusal | None]:
+        """Return the key of a request, and why it may not call, if it may not; raises `Refusal` where there is none."""
         if request.key_digest is None:
             token = read_bearer(request)
             key, request.key_digest = (None, None) if token is None else self._find(token)
@@ -43,10 +57,7 @@ class Callers:
             key = self._keys.find_key(request.key_digest)
         if key is None:
             raise self.refuse_unknown()
-        refusal = self._keys.refusal(key)
-        if refusal is not None:
-            raise refusal
-        return key
+        return key, self._keys.refusal(key)
 
     def knows(self, token: bytes | None) -> bool:
         """Say whether a token is a key at all, for whoever wants to refuse early what is none."""

@@ -2,6 +2,8 @@
 
 A receipt and a balance proof are answered as the documents that they are (`core.ledger.receipt`), so that a caller
 can put the body into a file and check it with `tallygate receipt verify`.
+
+Who is suspended can have both all the same: that is when somebody wants to prove what they have paid.
 """
 
 from __future__ import annotations
@@ -62,12 +64,12 @@ class ProofApi:
 
     async def receipt(self, request: Request, _: Sink) -> Response:
         """Return a receipt; another account's inference is not there."""
-        key = self._callers.authenticate(request)
+        key = self._callers.recognise(request)
         return answer_receipt(await self._proofs.receipt(request.argument, key.account))
 
     async def balance(self, request: Request, _: Sink) -> Response:
         """Return the proof of the balance that the caller's key draws on."""
-        key = self._callers.authenticate(request)
+        key = self._callers.recognise(request)
         sequence = self._ledger.account(key.account).sequence
         proof = await self._proofs.balance(key.account, sequence)
         if proof is None:
