@@ -71,6 +71,13 @@ _FILE = click.Path(exists=True, dir_okay=False)
     show_default=True,
     help="What the Bearer gateway pays for each attempt besides its tokens; mainnet's pay 1000.",
 )
+@click.option(
+    "--bearer-race",
+    type=click.IntRange(1, 16),
+    default=_DEFAULTS.bearer_race,
+    show_default=True,
+    help="How many hosts the Bearer gateway has answer each request; all are paid.",
+)
 @click.option("--model", "models", multiple=True, help="A model to serve; once for each.  [default: mainnet's]")
 @click.option("--bearer-key", default=_DEFAULTS.bearer_key, show_default=True, help="What the Bearer gateway accepts.")
 @click.option(
@@ -112,6 +119,7 @@ def devnet(
     pace_ms: int,
     price_ngonka: int,
     attempt_ngonka: int,
+    bearer_race: int,
     models: tuple[str, ...],
     bearer_key: str,
     bearer_admin_key: str,
@@ -144,6 +152,7 @@ def devnet(
         pace_ms=pace_ms,
         price_ngonka=price_ngonka,
         attempt_ngonka=attempt_ngonka,
+        bearer_race=bearer_race,
         models=models or _DEFAULTS.models,
         bearer_key=bearer_key,
         bearer_admin_key=bearer_admin_key,

@@ -29,8 +29,8 @@ from tallygate.devnet.answerer import Counted, Ending, Engine, EngineEvent, Piec
 from tallygate.devnet.calls import ChatCall, Message, Tool
 from tallygate.devnet.epochs import EPOCH_BLOCKS_MIN
 from tallygate.devnet.network import Devnet, NodeAddress, serve
+from tallygate.devnet.port import DevnetPortBusyError
 from tallygate.devnet.remote import RemoteEngine
-from tallygate.devnet.server import DevnetPortBusyError
 from tallygate.devnet.settings import DevnetSettings, ModelList, NodeSettings, Scheme
 
 __all__ = [

@@ -1,8 +1,9 @@
 """The Bearer personality: like the official gateway program `devshardctl`, today's way in.
 
 It pays with an account of its own and asks its callers for a key. Errors are OpenAI-like JSON sent
-as text/plain, as in the original. Every attempt has a nonce, for which it pays a fee besides the tokens. What an
-operator sets is in `session`, what a call may say in `passing`. Not here: racing of hosts; a request has one attempt.
+as text/plain, as in the original. Every attempt has a nonce, for which it pays a fee besides the tokens. Of a request
+that races hosts, the first attempt's answer is shown, and the others run to their end unseen and are paid as well. What
+an operator sets is in `session`, what a call may say in `passing`.
 """
 
 import json
@@ -13,14 +14,14 @@ from urllib.parse import unquote
 
 from tallygate.devnet.answerer import Engine, EngineRefusedError
 from tallygate.devnet.calls import CallError, ChatCall
-from tallygate.devnet.chain import NS_PER_S, Chain, Inference, Order
+from tallygate.devnet.chain import NS_PER_S, Chain, Order
 from tallygate.devnet.controls import CONTROL_PREFIX, Controls
 from tallygate.devnet.delivery import Delivery
 from tallygate.devnet.faults import REDIRECTS, AnswerFault, FaultBook, FaultOrder, Passage
 from tallygate.devnet.hosts import BEARER, Host
 from tallygate.devnet.identity import Identity
 from tallygate.devnet.passing import list_models, read_call
-from tallygate.devnet.records import show_request, show_session
+from tallygate.devnet.records import Attempt, show_request, show_session
 from tallygate.devnet.rendering import Manner, Rendering
 from tallygate.devnet.server import Exchange, Reply, Request
 from tallygate.devnet.session import ADMIN_PREFIX, Access, AdminApi, Session
@@ -89,7 +90,7 @@ class BearerGateway:
         self.session = Session(identity.public_key[-2:].hex(), world.models, world.bearer_concurrency)
         self._nonce = 0
         self._request_number = 0
-        self._requests: dict[str, tuple[Inference, int]] = {}
+        self._requests: dict[str, list[Attempt]] = {}
         self._calls = 0
         self._input_tokens = 0
         self._admin = AdminApi(self.session, self.refuse, self._describe_session)
@@ -183,7 +184,7 @@ class BearerGateway:
         if limit and self._input_tokens + len(split_prompt(call)) > limit:
             raise BearerRefusedError(429, INPUT_TOKENS_MESSAGE)
         reserve = (len(request.body) + call.max_tokens) * self._chain.price_ngonka + self._world.attempt_ngonka
-        if self._chain.open_account(self.address).balance_ngonka < reserve:
+        if self._chain.open_account(self.address).balance_ngonka < reserve * self._world.bearer_race:
             raise BearerRefusedError(503, FAULT_MESSAGES[503], UNAVAILABLE_RETRY_S)
         return call
 
@@ -195,34 +196,40 @@ class BearerGateway:
             raise BearerRefusedError(401, f'model "{model}" requires an API key')
 
     async def _serve(self, exchange: Exchange, call: ChatCall, fault: AnswerFault) -> None:
-        self._nonce += 1
-        inference_id = f"devshard-{self.session.id}-{self._nonce:04x}"
-        input_bytes = len(exchange.request.body)
-        inference = self._chain.start(
-            Order(
-                inference_id,
-                self.address,
-                self.address,
-                call.model,
-                escrow_tokens=estimate_tokens(call, input_bytes),
-                max_tokens=call.max_tokens,
-                input_bytes=input_bytes,
-                fee_ngonka=self._world.attempt_ngonka,
-                lifetime_blocks=EXECUTION_BLOCKS,
-            )
-        )
-        inference.request_id = request_id = self._mint_request_id()
-        self._requests[request_id] = (inference, self._nonce)
+        attempts = [self._start(exchange.request, call) for _ in range(self._world.bearer_race)]
+        winner, *others = [attempt.inference for attempt in attempts]
+        winner.request_id = request_id = self._mint_request_id()
+        self._requests[request_id] = attempts
         created = self._now_ns() // NS_PER_S
-        rendering = Rendering(inference_id, created, call.model, Manner.PLAIN)
+        rendering = Rendering(winner.id, created, call.model, Manner.PLAIN)
         headers = {"X-Request-Id": request_id, "X-Devshard-ID": self.session.id}
         opening = Reply(200, b"", "text/event-stream", headers)
         try:
-            await Delivery(exchange, call, rendering, fault, opening).run(self._engine, self._chain, inference)
+            await Delivery(exchange, call, rendering, fault, opening).run(self._engine, self._chain, winner)
         except EngineRefusedError as error:
             rejected = error.status in {400, 422}
-            self._chain.finish(inference, 0, 0)
+            self._chain.finish(winner, 0, 0)
             await exchange.reply(self.refuse(400, error.body) if rejected else self.refuse(502, FAULT_MESSAGES[502]))
+        finally:
+            for other in others:
+                self._chain.finish(other, winner.prompt_tokens, winner.completion_tokens)
+
+    def _start(self, request: Request, call: ChatCall) -> Attempt:
+        """Records the beginning of one attempt."""
+        self._nonce += 1
+        input_bytes = len(request.body)
+        order = Order(
+            f"devshard-{self.session.id}-{self._nonce:04x}",
+            self.address,
+            self.address,
+            call.model,
+            escrow_tokens=estimate_tokens(call, input_bytes),
+            max_tokens=call.max_tokens,
+            input_bytes=input_bytes,
+            fee_ngonka=self._world.attempt_ngonka,
+            lifetime_blocks=EXECUTION_BLOCKS,
+        )
+        return Attempt(self._chain.start(order), self._nonce)
 
     def _describe_session(self) -> dict[str, Any]:
         balance = self._chain.open_account(self.address).balance_ngonka
@@ -246,8 +253,7 @@ class BearerGateway:
         known = self._requests.get(request_id)
         if known is None:
             return self.refuse(404, f"request {request_id} not found for devshard {self.session.id}")
-        inference, nonce = known
-        return _json_reply(show_request(self._chain, inference, self.session.id, nonce))
+        return _json_reply(show_request(self._chain, known, self.session.id))
 
     def _knows_key(self, request: Request) -> bool:
         return _has_key(request, self._world.bearer_key) or self._is_admin(request)

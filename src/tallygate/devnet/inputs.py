@@ -51,11 +51,12 @@ def read_order(fields: Mapping[str, Any]) -> FaultOrder:
         count=read_int(fields, "count", default.count, 1, COUNT_LIMIT),
         message=read_text(fields, "message"),
         location=_read_location(fields),
-        retry_after_s=_read_retry_after(fields),
+        retry_after_s=_read_optional(fields, "retry_after_s"),
         probability=probability,
         offset_s=read_int(fields, "offset_s", default.offset_s, -OFFSET_LIMIT_S, OFFSET_LIMIT_S),
         delay_ms=read_int(fields, "delay_ms", default.delay_ms, 0, COUNT_LIMIT),
         size_bytes=read_int(fields, "size_bytes", default.size_bytes, 0, SIZE_LIMIT_BYTES),
+        for_ms=_read_optional(fields, "for_ms"),
     )
 
 
@@ -165,10 +166,8 @@ def _read_times(fields: Mapping[str, Any]) -> int | None:
     return read_int(fields, "times", 1, 0, COUNT_LIMIT) or None
 
 
-def _read_retry_after(fields: Mapping[str, Any]) -> int | None:
-    if fields.get("retry_after_s") is None:
-        return None
-    return read_int(fields, "retry_after_s", 0, 0, COUNT_LIMIT)
+def _read_optional(fields: Mapping[str, Any], name: str) -> int | None:
+    return None if fields.get(name) is None else read_int(fields, name, 0, 0, COUNT_LIMIT)
 
 
 def _read_usage(fields: Mapping[str, Any]) -> dict[str, Any] | None:

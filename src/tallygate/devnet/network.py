@@ -110,6 +110,7 @@ class Devnet:
                 server = HttpServer(host, self._tls, host.faults.greet)
                 await server.start(self.settings.host, base_port and base_port + index)
                 self._servers.append(server)
+                host.faults.door = server
         except BaseException:
             await self.stop()
             raise

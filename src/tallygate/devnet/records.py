@@ -9,7 +9,8 @@ The gateway's own times of a request and the hashes and signatures of the chain 
 session's `config`, which `GET /v1/status` shows, and is due once for each attempt.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from tallygate.devnet.chain import Chain, Inference, InferenceStatus
 
@@ -49,16 +50,46 @@ def show_inference(chain: Chain, inference: Inference) -> dict[str, Any]:
     return _leave_out_zeros(record)
 
 
-def show_request(chain: Chain, inference: Inference, escrow_id: str, nonce: int) -> dict[str, Any]:
-    """Gives the accounting of a Bearer request, whose one attempt is its winner."""
-    status = chain.status_of(inference)
-    attempt = {
-        "nonce": nonce,
-        "host_idx": 0,
+class Attempt(NamedTuple):
+    """One of the Bearer gateway's attempts: the chain's record of it, and its number in the session."""
+
+    inference: Inference
+    nonce: int
+
+
+def show_request(chain: Chain, attempts: Sequence[Attempt], escrow_id: str) -> dict[str, Any]:
+    """Gives the accounting of a Bearer request; its first attempt is its winner, if that has finished."""
+    first = attempts[0].inference
+    has_won = chain.status_of(first) is InferenceStatus.FINISHED
+    all_shown = [_show_attempt(chain, attempt, host) for host, attempt in enumerate(attempts)]
+    all_shown[0]["winner"] = has_won
+    cost, others = first.tokens_ngonka, sum(attempt.inference.tokens_ngonka for attempt in attempts[1:])
+    shown: dict[str, Any] = {
+        "request_id": first.request_id,
+        "escrow_id": escrow_id,
+        "model": first.model,
+        "outcome": "success" if has_won else "started",
+        "attempts": all_shown,
+        "cost": {
+            "winner_actual_cost": cost,
+            "other_attempts_actual_cost": others,
+            "all_attempts_actual_cost": cost + others,
+        },
+    }
+    if has_won:
+        shown |= {"winner_nonce": attempts[0].nonce, "winner": all_shown[0]}
+    return shown
+
+
+def _show_attempt(chain: Chain, attempt: Attempt, host: int) -> dict[str, Any]:
+    inference = attempt.inference
+    return {
+        "nonce": attempt.nonce,
+        "host_idx": host,
         "participant_key": inference.node_address,
         "probe": False,
-        "winner": status is InferenceStatus.FINISHED,
-        "status": DEVSHARD_NAMES[status],
+        "winner": False,
+        "status": DEVSHARD_NAMES[chain.status_of(inference)],
         **_leave_out_zeros(
             {
                 "model": inference.model,
@@ -72,18 +103,6 @@ def show_request(chain: Chain, inference: Inference, escrow_id: str, nonce: int)
             }
         ),
     }
-    cost = inference.tokens_ngonka
-    shown: dict[str, Any] = {
-        "request_id": inference.request_id,
-        "escrow_id": escrow_id,
-        "model": inference.model,
-        "outcome": "success" if attempt["winner"] else "started",
-        "attempts": [attempt],
-        "cost": {"winner_actual_cost": cost, "other_attempts_actual_cost": 0, "all_attempts_actual_cost": cost},
-    }
-    if attempt["winner"]:
-        shown |= {"winner_nonce": nonce, "winner": attempt}
-    return shown
 
 
 def show_session(escrow_id: str, nonce: int, balance_ngonka: int, price_ngonka: int, fee_ngonka: int) -> dict[str, Any]:

@@ -7,7 +7,6 @@ Invariant: a handler runs to its end even when its client has left, since a node
 
 import asyncio
 import contextlib
-import errno
 import socket
 import ssl
 import struct
@@ -17,6 +16,8 @@ from typing import Protocol, cast
 
 import h11
 
+from tallygate.devnet.port import Port
+
 BODY_LIMIT_BYTES = 10 * 1024 * 1024  # the nodes' own limit
 HEAD_LIMIT_BYTES = 64 * 1024
 DISCARD_LIMIT_BYTES = 4 * BODY_LIMIT_BYTES  # read and thrown away so that a 413 can arrive
@@ -25,18 +26,6 @@ UNREAD_LIMIT_BYTES = 256 * 1024  # bytes that a client may send ahead while its 
 
 class ClientGoneError(Exception):
     """The client closed its connection, so nothing can be sent to it any more."""
-
-
-class DevnetPortBusyError(Exception):
-    """Another program already listens where the devnet wanted to.
-
-    Attributes:
-        port: The busy port.
-    """
-
-    def __init__(self, port: int) -> None:
-        super().__init__(f"port {port} is already in use; free it or choose another port")
-        self.port = port
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,28 +310,32 @@ class HttpServer:
         self.application = application
         self._greet = greet
         self._greetings: set[asyncio.Task[None]] = set()
-        self.port = 0
         self._tls = tls
-        self._listener: asyncio.Server | None = None
+        self._port = Port(self._receive)
         self._connections: dict[asyncio.Task[None], Connection] = {}
         self._calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def start(self, host: str, port: int) -> None:
-        """Listens; port 0 takes a free one, told by `port` afterwards.
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._port.number
 
-        Raises:
-            DevnetPortBusyError: Somebody else listens there.
-        """
-        loop = asyncio.get_running_loop()
-        try:
-            self._listener = await loop.create_server(self._receive, host, port)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise DevnetPortBusyError(port) from error
-            raise
-        self.port = self._listener.sockets[0].getsockname()[1]
+    async def start(self, host: str, port: int) -> None:
+        """Listens; port 0 takes a free one. Raises `DevnetPortBusyError` where somebody else listens."""
+        await self._port.open(host, port)
+
+    def shut(self) -> None:
+        """Goes down: refuses connections, and resets all but the one whose request has asked for it."""
+        self._port.shut()
+        for task, connection in self._connections.items():
+            if task is not asyncio.current_task():
+                connection.reset()
+
+    def reopen(self) -> None:
+        """Comes back."""
+        self._port.reopen()
 
     async def greet(self) -> None:
         """Waits for as long as a new connection is to be kept waiting."""
@@ -359,8 +352,7 @@ class HttpServer:
 
     async def stop(self) -> None:
         """Stops listening and drops every connection and every answer under way."""
-        if self._listener is not None:
-            self._listener.close()
+        await self._port.close()
         greetings = list(self._greetings)
         for greeting in greetings:
             greeting.cancel()
@@ -370,9 +362,6 @@ class HttpServer:
             task.cancel()
             connection.reset()
         await asyncio.gather(*connections, return_exceptions=True)
-        if self._listener is not None:
-            await self._listener.wait_closed()
-            self._listener = None
 
     async def wait_idle(self) -> None:
         """Waits until no call is being answered, also none whose client has left."""

@@ -78,6 +78,7 @@ class DevnetSettings:
         bearer_key: The only key that the Bearer personality accepts of its callers.
         bearer_admin_key: The key of its operator, which opens its admin routes too.
         bearer_concurrency: Calls in flight above which the Bearer personality answers 429.
+        bearer_race: How many hosts the Bearer personality has answer each request; one answer is shown, all are paid.
         operator_balance_ngonka: What the Bearer personality's own account starts with.
         seed: The number that makes the world: node keys, the Bearer session's name and the chance of faults follow
             from it.
@@ -97,6 +98,7 @@ class DevnetSettings:
     bearer_key: str = DEFAULT_BEARER_KEY
     bearer_admin_key: str = DEFAULT_BEARER_ADMIN_KEY
     bearer_concurrency: int = 1024
+    bearer_race: int = 1
     operator_balance_ngonka: int = 1_000_000_000_000_000
     seed: int = 1
     block_interval_ns: int = 5_000_000_000

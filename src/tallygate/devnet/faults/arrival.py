@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tallygate.devnet.chain import NS_PER_S
 from tallygate.devnet.faults.fault import Fault, FaultReply, Passage
@@ -32,6 +32,23 @@ class Refuse(ArrivalFault):
     async def arrive(self, exchange: Exchange, fault_reply: FaultReply) -> Passage:
         """Resets."""
         del fault_reply
+        exchange.reset()
+        return Passage.ANSWERED
+
+
+class Down(ArrivalFault):
+    """Lets the host die of a call: everybody is reset, and its port is shut.
+
+    Attributes:
+        go_down: Shuts the port, for as long as was ordered.
+    """
+
+    go_down: Callable[[FaultOrder], None] = staticmethod(lambda _: None)
+
+    async def arrive(self, exchange: Exchange, fault_reply: FaultReply) -> Passage:
+        """Dies."""
+        del fault_reply
+        self.go_down(self.order)
         exchange.reset()
         return Passage.ANSWERED
 
@@ -109,6 +126,7 @@ class ClockSkew(ArrivalFault):
 
 ARRIVAL_FAULTS: Mapping[str, type[ArrivalFault]] = {
     "refuse": Refuse,
+    "down": Down,
     "hang_up": HangUp,
     "stall_headers": StallHeaders,
     "barrier": Barrier,

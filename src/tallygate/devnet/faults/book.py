@@ -4,14 +4,15 @@ A script goes before everything else: each call takes its next step, be it a fau
 faults come in the order in which they were ordered; one with a probability may let a call pass to the next.
 """
 
+import asyncio
 import random
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
 from tallygate.devnet.faults.answer import BREAKING_FAULTS, AnswerFault
-from tallygate.devnet.faults.arrival import ARRIVAL_FAULTS, ArrivalFault
-from tallygate.devnet.faults.fault import Fault
+from tallygate.devnet.faults.arrival import ARRIVAL_FAULTS, ArrivalFault, Down
+from tallygate.devnet.faults.fault import Door, Fault
 from tallygate.devnet.faults.order import FaultOrder
 from tallygate.devnet.faults.usage import USAGE_FAULTS
 from tallygate.devnet.faults.wire import WIRE_FAULTS
@@ -39,7 +40,11 @@ class Visit:
 
 
 class FaultBook:
-    """The faults of one host."""
+    """The faults of one host.
+
+    Attributes:
+        door: The host's port, once it listens.
+    """
 
     def __init__(self, stall_limit_s: float, draw: random.Random | None = None) -> None:
         self._stall_limit_s = stall_limit_s
@@ -50,11 +55,15 @@ class FaultBook:
         self._script: deque[FaultOrder | None] = deque()
         self._repeats = False
         self._spent: list[Fault] = []
+        self._return: asyncio.TimerHandle | None = None
+        self.door: Door | None = None
 
     def order(self, order: FaultOrder) -> None:
-        """Adds a fault; its name must be one of `FAULT_NAMES`."""
+        """Adds a fault; its name must be one of `FAULT_NAMES`. A host that is to be down for sure is so at once."""
         fault = self._make(order)
-        if isinstance(fault, ArrivalFault):
+        if isinstance(fault, Down) and order.probability >= 1:
+            self._go_down(order)
+        elif isinstance(fault, ArrivalFault):
             self._arrivals.append(fault)
         elif isinstance(fault, AnswerFault):
             self._answers.append(fault)
@@ -72,6 +81,7 @@ class FaultBook:
             fault.release()
         for faults in (self._arrivals, self._answers, self._handshakes, self._script, self._spent):
             faults.clear()
+        self._come_back()
 
     def visit(self) -> Visit:
         """Receives a call."""
@@ -81,8 +91,11 @@ class FaultBook:
         if self._repeats:
             self._script.append(step)
         fault = None if step is None else self._make(step)
-        if fault is not None:
-            self._spent.append(fault)
+        if fault is not None and step is not None:
+            if step.fault in HANDSHAKE_FAULTS:  # this call's connection is open already: the next one meets it
+                self._handshakes.append(fault)
+            else:
+                self._spent.append(fault)
         return Visit(self, fault if isinstance(fault, ArrivalFault) else None, fault, scripted=True)
 
     def take_answer(self) -> AnswerFault | None:
@@ -97,7 +110,26 @@ class FaultBook:
 
     def _make(self, order: FaultOrder) -> Fault:
         kinds: Mapping[str, type[Fault]] = {**ARRIVAL_FAULTS, **ANSWER_FAULTS}
-        return kinds.get(order.fault, Fault)(order, self._stall_limit_s, self._draw)
+        fault = kinds.get(order.fault, Fault)(order, self._stall_limit_s, self._draw)
+        if isinstance(fault, Down):
+            fault.go_down = self._go_down
+        return fault
+
+    def _go_down(self, order: FaultOrder) -> None:
+        if self._return is not None:
+            self._return.cancel()
+            self._return = None
+        if self.door is not None:
+            self.door.shut()
+            if order.for_ms is not None:
+                self._return = asyncio.get_running_loop().call_later(order.for_ms / 1000, self._come_back)
+
+    def _come_back(self) -> None:
+        if self._return is not None:
+            self._return.cancel()
+            self._return = None
+        if self.door is not None:
+            self.door.reopen()
 
     def _take(self, faults: deque[AnyFault]) -> AnyFault | None:
         for fault in faults:

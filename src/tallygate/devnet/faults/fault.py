@@ -5,9 +5,21 @@ import contextlib
 import random
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import Protocol
 
 from tallygate.devnet.faults.order import FaultOrder
 from tallygate.devnet.server import Exchange, Reply
+
+
+class Door(Protocol):
+    """A host's port, as far as faults go."""
+
+    def shut(self) -> None:
+        """Refuses connections, and resets those that are open."""
+
+    def reopen(self) -> None:
+        """Takes connections again."""
+
 
 FaultReply = Callable[[int, FaultOrder], Reply]
 

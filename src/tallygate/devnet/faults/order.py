@@ -28,6 +28,7 @@ class FaultOrder:
         offset_s: How far `clock_skew` puts the node's block time ahead.
         delay_ms: What `drip` waits before every few bytes, and `slow_tls` before its handshake.
         size_bytes: How long `huge_frame` is.
+        for_ms: How long a host is `down`; None is until it is deleted.
     """
 
     fault: str
@@ -42,3 +43,4 @@ class FaultOrder:
     offset_s: int = 3600
     delay_ms: int = 5
     size_bytes: int = DEFAULT_SIZE_BYTES
+    for_ms: int | None = None
