@@ -313,6 +313,7 @@ class HttpServer:
         self._tls = tls
         self._port = Port(self._receive)
         self._connections: dict[asyncio.Task[None], Connection] = {}
+        self._stopping = False
         self._calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -352,6 +353,7 @@ class HttpServer:
 
     async def stop(self) -> None:
         """Stops listening and drops every connection and every answer under way."""
+        self._stopping = True
         await self._port.close()
         greetings = list(self._greetings)
         for greeting in greetings:
@@ -368,9 +370,12 @@ class HttpServer:
         await self._idle.wait()
 
     def adopt(self, connection: Connection, task: asyncio.Task[None]) -> None:
-        """Keeps a connection's task until it ends."""
+        """Keeps a connection's task until it ends; one that was accepted just before the end is dropped."""
         self._connections[task] = connection
         task.add_done_callback(self._connections.pop)
+        if self._stopping:
+            task.cancel()
+            connection.reset()
 
     @contextlib.contextmanager
     def count_call(self) -> Iterator[None]:
