@@ -170,7 +170,7 @@ class Relayed:
     def _take(self, payload: bytes) -> bytes:
         """Take one event apart and return the frame that it becomes; empty if nothing is left of it."""
         tally = self._tally
-        untold_bytes = tally.untold_bytes
+        untold_bytes, tokens = tally.untold_bytes, tally.tokens
         try:
             check_utf8(payload)
             members = decode_members(payload)
@@ -185,6 +185,8 @@ class Relayed:
             return b""
         if not cleaned:
             return b""
+        if tally.tokens > tokens:
+            tally.note_told(payload, tally.tokens - tokens)
         self.begun = True
         frame = self._frame(cleaned, other_members(members))
         self._note_finish(choices)

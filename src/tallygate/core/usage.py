@@ -4,6 +4,10 @@ A report is believed when its numbers are non-negative integers that fit the byt
 fewer tokens than the node itself sent one by one, not so few that a token would have to be hundreds of bytes, not
 far more than the bytes can hold. Anything else is replaced by our own count and marked `estimated`.
 
+A frame that comes again, byte for byte, is either a frame sent twice or the same token said twice, and nobody can tell
+which from the frames alone. So what the node sent one by one is a range, from the tokens of all different frames to
+those of all frames, and a report within it is the better witness: it can be true, and it is what the node bills.
+
 Our count of the answer is the node's own per-token data where it sends any (classic nodes are forced to send
 logprobs), else what `counting` makes of its text. A frame is not a token. Our count of the prompt is the node's prompt
 token ids where it sends them, else `counting`'s too, and never above the prompt's bound. How an answer was counted is
@@ -70,6 +74,7 @@ class Tally:
         completion_tokens_max: The same for the answer: what was asked for at most, for all choices together.
         choices: How many choices were asked for.
         tokens: Tokens that the node itself told one by one.
+        repeated_tokens: Those of them that came in frames which had come before, byte for byte.
         untold_bytes: Bytes of answer text (reasoning and tool calls included) that came without per-token data.
         prompt_tokens: Prompt tokens that the node itself listed; None if it did not.
         report: The last usage object that the upstream sent.
@@ -77,6 +82,7 @@ class Tally:
         prompt_texts: Gives the texts that were asked, for a tokenizer.
         texts: By choice, the pieces of answer text as JSON strings; None where no tokenizer wants them (any more).
         texts_bytes: How much they are, which is bounded: what is longer is not tokenized.
+        told_frames: The hashes of the frames that told tokens; two that collide would only widen what is believed.
     """
 
     prompt_bytes: int
@@ -91,10 +97,20 @@ class Tally:
     prompt_texts: Callable[[], Sequence[str]] | None = field(default=None, compare=False)
     texts: dict[bytes, list[bytes]] | None = None
     texts_bytes: int = 0
+    repeated_tokens: int = 0
+    told_frames: set[int] = field(default_factory=set, compare=False)
 
     def __post_init__(self) -> None:
         if self.counter.tokenizer is not None:
             self.texts = {}
+
+    def note_told(self, frame: bytes, tokens: int) -> None:
+        """Take note that a frame of a stream has told so many tokens, which are in `tokens` already."""
+        mark = hash(frame)
+        if mark in self.told_frames:
+            self.repeated_tokens += tokens
+        else:
+            self.told_frames.add(mark)
 
     def add_untold(self, written_bytes: int, choice: bytes, *texts: bytes) -> None:
         """Take note of answer text of which the node tells no tokens.
@@ -158,7 +174,7 @@ class Tally:
             return False
         if completion > max(self.completion_tokens_max, self.tokens + -(-self.untold_bytes // BYTES_PER_TOKEN)):
             return False  # more than was asked for, and more than came
-        least = self.tokens + -(-self.untold_bytes // _BYTES_PER_TOKEN_MAX)
+        least = self.tokens - self.repeated_tokens + -(-self.untold_bytes // _BYTES_PER_TOKEN_MAX)
         reasoning = 0 if self.tokens else self._reasoning_tokens()
         unseen = _UNSEEN_TOKENS_PER_CHOICE * self.choices + (reasoning if reasoning <= completion else 0)
         return least <= completion <= self.tokens + self.untold_bytes + unseen
