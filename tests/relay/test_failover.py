@@ -229,15 +229,32 @@ async def test_a_place_that_cannot_be_reached_is_passed_over() -> None:
 
 
 @STREAMED
-async def test_a_connection_that_had_gone_stale_is_replaced_once(stream: bool) -> None:
-    """A reset on a reused connection is tried again on a fresh one at the same node, and booked as possibly billed."""
-    async with open_world("openai") as world:
+@pytest.mark.parametrize("kinds", [("openai",), ("openai", "gonka")])
+async def test_a_connection_that_had_gone_stale_is_replaced_once(kinds: tuple[str, ...], stream: bool) -> None:
+    """A reset on a reused connection is tried again on a fresh one, at the same upstream, and perhaps billed."""
+    async with open_world(*kinds) as world:
         await world.chat()
-        world.order("refuse")
+        world.order("refuse", host=3)
         answer = await world.chat(stream=stream)
 
         assert answer.status == 200
         assert [len(host.calls) for host in world.hosts] == [0, 0, 0, 3]
+        (possible,) = attempts(world)
+        assert possible > 0
+
+
+@STREAMED
+async def test_a_call_whose_node_may_be_dead_is_not_risked_there_again(stream: bool) -> None:
+    """Where there are other nodes, a reset on a reused connection is tried again at one of them, on a fresh one."""
+    async with open_world() as world:
+        for _ in range(3):
+            assert (await world.chat()).status == 200
+        world.order("refuse", host=0, times=None)
+        answer = await world.chat(stream=stream)
+
+        assert answer.status == 200
+        assert [len(host.calls) for host in world.hosts[:3]] == [2, 2, 1]
+        assert [len(server._connections) for server in world.devnet._servers[:3]] == [0, 2, 1]
         (possible,) = attempts(world)
         assert possible > 0
 

@@ -26,7 +26,7 @@ class Retry(Enum):
 
     NODE = "the next node or upstream"
     RISKY = "once, at the next node or upstream: it may have cost something"
-    FRESH = "once, on a fresh connection to the same place: it may have cost something"
+    FRESH = "once, on a fresh connection, to another node of the upstream if it has one: it may have cost something"
     UPSTREAM = "no other node of this upstream, but the next upstream"
     NEVER = "never"
 

@@ -82,8 +82,7 @@ class Dispatch:
         self._part = part
         self._outgoing = outgoing
         self._tally = tally
-        self._places = iter(places)
-        self._place = next(self._places)
+        self._place, *self._others = places
         self._watch = watch
         self._ledger = ledger
         self._meter = meter
@@ -97,20 +96,16 @@ class Dispatch:
             CallerLeft: The caller left meanwhile, and we do not read on.
         """
         fresh = False
+        if self.target.is_out and not self._none_well and (following := self._find_well()) is not None:
+            self._go_on(hold, following, 0)  # left out, or another call's to probe, since this one has begun
         while (failure := await self._try(fresh=fresh)) is not None:
             failure = self.target.report(failure)
             self.warn(failure)
             following = self._next_place(failure)
             if following is None:
                 return failure
-            self._part.try_failed()
-            bill = self.possible_bill(failure)
-            self._ledger.end_attempt(hold, SendingEnd(self.sending, 0, 0, bill, self.reference))
-            self.let_go()
-            self._place, fresh = following, failure.retry is Retry.FRESH
-            self.target = self._place[0]
-            self.sending = Sending(self.sending.part, self.sending.try_ + 1, self.target.upstream, self.target.node)
-            self._ledger.begin_attempt(hold, self.sending)
+            self._go_on(hold, following, self.possible_bill(failure))
+            fresh = failure.retry is Retry.FRESH
         self._meter.sending_answered(self.sending.upstream, self.sending.node)
         return None
 
@@ -166,6 +161,16 @@ class Dispatch:
                 return error.failure
         return judge_status(self.answer.status, self.answer.headers, said, signed=target.signed)
 
+    def _go_on(self, hold: Hold, following: tuple[Target, str], bill: int) -> None:
+        """End this sending in the books, with what the network may have billed for it, and begin one elsewhere."""
+        self._part.try_failed()
+        self._ledger.end_attempt(hold, SendingEnd(self.sending, 0, 0, bill, self.reference))
+        self.let_go()
+        self._place = following
+        self.target = following[0]
+        self.sending = Sending(self.sending.part, self.sending.try_ + 1, self.target.upstream, self.target.node)
+        self._ledger.begin_attempt(hold, self.sending)
+
     def _note_sent(self, reference: str | None) -> None:
         self.reference = reference
         self._part.dispatched()
@@ -180,7 +185,7 @@ class Dispatch:
 
     def _find_place(self, failure: Failure) -> tuple[Target, str] | None:
         """Return where the retry table lets us send next, or None."""
-        retry = failure.retry
+        retry, upstream = failure.retry, self.target.upstream
         if self._inference.state is State.DRAINING:
             return None  # nobody waits for an answer, and another sending could only cost more
         if retry is Retry.NEVER or self.sending.try_ + 1 >= TRIES_MAX:
@@ -189,11 +194,21 @@ class Dispatch:
             if self._risk_used:
                 return None
             self._risk_used = True
-        if retry is Retry.FRESH:
-            return self._place
-        for target, name in self._places:
-            if retry is Retry.UPSTREAM and target.upstream == self.target.upstream:
-                continue
-            if not target.is_out or (self._none_well and target is not self.target):
-                return target, name
-        return None
+        if retry is Retry.UPSTREAM:
+            self._others = [place for place in self._others if place[0].upstream != upstream]
+        if retry is Retry.FRESH:  # nothing is wrong with this upstream, so no other one is asked for it
+            return self._find_well(upstream) or self._place
+        return self._find_well()
+
+    def _find_well(self, upstream: str | None = None) -> tuple[Target, str] | None:
+        """Return the next place that is not left out, of one upstream if it is named; it is not returned again."""
+        able = [place for place in self._others if self._none_well or not place[0].is_out]
+        if upstream is not None:
+            able = [place for place in able if place[0].upstream == upstream]
+        if not able:
+            return None
+        # The order is as old as the call, and a call that has failed is not to meet what has fallen silent since.
+        equals = [place for place in able if place[0].upstream == able[0][0].upstream]
+        following = min(equals, key=lambda place: place[0].standing.load)
+        self._others.remove(following)
+        return following
