@@ -6,10 +6,18 @@ python -m tests.ordeal --calls 10000 [--only refused] [--callers 16]
 from __future__ import annotations
 
 import argparse
-import asyncio
+import logging
 import sys
+from typing import TYPE_CHECKING
 
-from tests.ordeal.ordeal import TRIALS, undergo
+import structlog
+
+from tests.ordeal.ordeal import undergo
+from tests.ordeal.steady import run
+from tests.ordeal.trials import TRIALS
+
+if TYPE_CHECKING:
+    from tests.ordeal.audit import Outcome
 
 
 def main() -> int:
@@ -19,17 +27,28 @@ def main() -> int:
     parser.add_argument("--callers", type=int, default=8, help="how many call at a time")
     parser.add_argument("--only", help="the name of one ordeal")
     options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     failed = 0
     for trial in TRIALS:
         if options.only in (None, trial.name):
-            outcome = asyncio.run(undergo(trial, options.calls, options.callers))
-            seen = ", ".join(f"{count} {code}" for code, count in outcome.seen.most_common())
-            rate = options.calls / outcome.seconds
-            print(f"{trial.name:26} {seen}; asked {outcome.asked}; {outcome.tokens} tokens agree; {rate:.0f} calls/s")  # noqa: T201
+            outcome = run(undergo(trial, options.calls, options.callers))
+            print(f"{trial.name:24} {describe(outcome)}", flush=True)  # noqa: T201
             for problem in outcome.problems[:10]:
-                print(f"    {problem}")  # noqa: T201
+                print(f"    {problem}", flush=True)  # noqa: T201
             failed += bool(outcome.problems)
     return 1 if failed else 0
+
+
+def describe(outcome: Outcome) -> str:
+    """Return an outcome on one line."""
+    seen = ", ".join(f"{count} {code}" for code, count in outcome.seen.most_common())
+    drift = ", ".join(f"{amount:+} {basis.name.lower()}" for basis, amount in outcome.drift.items()) or "none"
+    return (
+        f"{seen}; nodes asked {outcome.asked}; {outcome.served} tokens served = {outcome.charged} charged"
+        f" + {outcome.cut} of {outcome.cuts} broken streams + {outcome.lost} of {outcome.losses} lost answers;"
+        f" ngonka paid {outcome.paid}, perhaps {outcome.unpaid}, reported {outcome.reported}, drift {drift};"
+        f" {sum(outcome.seen.values()) / outcome.seconds:.0f} calls/s"
+    )
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ from tests.relay import wiring
 from tests.relay.caller import DEADLINE_S, Answer, Caller
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
@@ -337,10 +338,12 @@ async def open_world(
     parameters: Policy = STRICT,
     limits: LimitsSettings = LimitsSettings(),  # noqa: B008  (an immutable constant)
     monotonic_s: Callable[[], float] = time.monotonic,
+    tls: tuple[ssl.SSLContext, Path] | None = None,
 ) -> AsyncIterator[World]:
-    """Run a world with upstreams of these kinds, in this order; at its end the books must be `sound`."""
+    """Run a world with upstreams of these kinds, in this order (over `tls`, trusting a file); its books end `sound`."""
     settings = devnet or DevnetSettings(pace_ms=0)
-    async with Devnet(replace(settings, base_port=0)) as network:
+    certificate, trusted = tls or (None, None)
+    async with Devnet(replace(settings, base_port=0), tls=certificate) as network:
         network.chain.fund(WALLET.public_key, WALLET_NGONKA)
         upstreams = [
             wiring.gonka(network, WALLET, timeouts, priority=priority, scheme=SigningScheme(scheme))
@@ -348,13 +351,12 @@ async def open_world(
             else wiring.bearer(network.bearer_url, network.bearer_key, timeouts, priority=priority)
             for priority, kind in enumerate(kinds or ("gonka",))
         ]
-        deposited = usd * 10**12 if picousd is None else picousd
         world = World(
             network,
-            upstreams,
+            [replace(upstream, ca_file=trusted) for upstream in upstreams],
             keep_alive_s=keep_alive_s,
             left_drain_s=left_drain_s,
-            picousd=deposited,
+            picousd=usd * 10**12 if picousd is None else picousd,
             tokenizer_file=tokenizer_file,
             short_balance=short_balance,
             calls_under_way=calls_under_way,
