@@ -185,7 +185,9 @@ def commands() -> str:
 
 def _commands(group: click.Command, prefix: str) -> Iterator[tuple[str, str]]:
     assert isinstance(group, click.Group)
-    for name, command in sorted(group.commands.items()):
+    for name in sorted(group.list_commands(click.Context(group))):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
         if isinstance(command, click.Group):
             yield from _commands(command, f"{prefix}{name} ")
         else:

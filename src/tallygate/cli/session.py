@@ -14,7 +14,6 @@ import click
 import msgspec
 from rich.console import Console
 
-from tallygate import config
 from tallygate.cli.exits import Exit, Failure
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from tallygate.config import Settings
+    from tallygate.config import ConfigError, Settings
 
 CONFIG_VARIABLE = "TALLYGATE_CONFIG"
 CONFIG_NAME = "tallygate.toml"
@@ -53,6 +52,8 @@ class Session:
         Raises:
             Failure: It has problems; all of them are told.
         """
+        from tallygate import config  # noqa: PLC0415  (direct developers have no configuration, nor what reads one)
+
         try:
             return config.load(self.config_path, os.environ, upstreams=upstreams)
         except config.ConfigError as error:
@@ -96,7 +97,7 @@ class Group(click.Group):
         self.params += _options_of_all()
 
 
-def describe_problems(path: Path, error: config.ConfigError) -> Failure:
+def describe_problems(path: Path, error: ConfigError) -> Failure:
     """Return the ending that tells every problem of a configuration."""
     lines = [f"{path} has {len(error.problems)} problem{'s' if len(error.problems) > 1 else ''}:"]
     for problem in error.problems:
