@@ -179,7 +179,7 @@ def build(
     machine, metrics = machine or Machine(), metrics or Metrics()
     entropy = machine.entropy
     upstreams = build_upstreams(settings, machine.now_ns, machine.monotonic_s, machine.draw)
-    feeds = build_feeds(settings, ledger, machine.now_ns)
+    feeds = build_feeds(settings, ledger, machine.now_ns, upstreams)
     problems, tags = Problems(settings.billing.insufficient_balance_status), Tags(pepper)
     limiter = EmbeddedLimiter(machine.monotonic_s, settings.limits.of_keys, settings.limits.of_accounts)
     relay = Relay(

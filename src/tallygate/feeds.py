@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tallygate.network.feeds.quotes import PriceSource
     from tallygate.network.feeds.rate import Rate
     from tallygate.network.feeds.wallets import Purse
+    from tallygate.network.pool import UpstreamPool
     from tallygate.storage.embedded import EmbeddedLedger
 
 
@@ -54,8 +55,10 @@ class Feeds:
             await client.close()
 
 
-def build_feeds(settings: Settings, ledger: EmbeddedLedger, now_ns: Callable[[], int]) -> Feeds:
-    """Return what listens; nothing is asked before its chores run."""
+def build_feeds(
+    settings: Settings, ledger: EmbeddedLedger, now_ns: Callable[[], int], upstreams: UpstreamPool
+) -> Feeds:
+    """Return what listens; nothing is asked before its chores run. What upstreams bill follows what they tell."""
     alarms = Alarms(ledger.tell, now_ns)
     clients = [make_client(upstream) for upstream in settings.upstreams]
     ways = list(zip(settings.upstreams, clients, strict=True))
@@ -72,6 +75,7 @@ def build_feeds(settings: Settings, ledger: EmbeddedLedger, now_ns: Callable[[],
         [model.card.id for model in settings.models],
         alarms,
         now_ns,
+        upstreams.follow,
     )
     return Feeds(alarms, wallets, prices, clients)
 

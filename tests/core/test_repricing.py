@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallygate.core.pricing import PPM, Price, Sheet, given_back, reconciled, revised
+from tallygate.core.pricing import PPM, Price, Sheet, UpstreamRate, given_back, reconciled, revised
 from tallygate.core.quoting import Amounts, Quote, QuoteError
-from tallygate.core.repricing import Offer, PriceBounds, RateBounds, read_rate, reprice
+from tallygate.core.repricing import Offer, PriceBounds, RateBounds, rate_of, read_rate, reprice
 
 GNK = 620_000_000_000
 BOUNDS = PriceBounds(token_min=10, token_max=10_000, call_max=10**9, change_ppm_max=500_000, change_ppm_min=10_000)
@@ -37,6 +37,31 @@ def test_a_price_with_all_that_it_was_made_of() -> None:
     assert sheet.quotes == {"m": Quote("up", "ngonka", Amounts("1", "1", "1000"), GNK, 50_000)}
     assert Sheet.decode(sheet.encode()) == sheet
     assert b"quoted" not in EMPTY.encode().encode()
+
+
+def test_what_can_be_believed_is_what_an_upstream_bills() -> None:
+    """Of all offers those within the rules are told, also for a model that the operator prices, at any leap from it."""
+    sheet = revised(EMPTY, {"mine": Price(5, 5)})
+    offers = {"m": [offer(upstream="a"), offer("0", upstream="b"), offer("is missing", upstream="c")]}
+    found = reprice(
+        sheet, {**offers, "mine": [offer("3", upstream="a"), offer("0")]}, BOUNDS, gnk_picousd=GNK, markup_ppm=7
+    )
+
+    assert {model: [quote.upstream for quote in quotes] for model, quotes in found.quotes.items()} == {
+        "m": ["a"],
+        "mine": ["a"],
+    }
+    assert [(one.model, one.upstream) for one in found.refused] == [("m", "b"), ("m", "c")]
+    assert rate_of(found.quotes["mine"][0], None) == UpstreamRate(3, 1, 0)
+
+
+def test_dollars_are_turned_into_what_the_network_takes() -> None:
+    """What a broker bills in dollars is booked in ngonka, rounded up, without a markup; not while no rate is known."""
+    quote = Quote("up", "usd", Amounts("0.000000001", "0.00000000248", "0.62"), 0, 50_000)
+
+    assert rate_of(quote, GNK) == UpstreamRate(2, 4, 10**9)
+    assert rate_of(quote, None) is None
+    assert rate_of(Quote("up", "ngonka", Amounts("0.5", "1.5", "1e3"), GNK, 0), None) == UpstreamRate(1, 2, 1000)
 
 
 @given(st.lists(st.tuples(ODD | SANE, ODD | SANE, ODD | SANE), min_size=1, max_size=12), st.integers(0, 10**13))
@@ -72,7 +97,7 @@ def test_no_feed_makes_anything_free_or_leaps(told: list[tuple[str, str, str]], 
 def test_what_is_refused(told: Offer, reason: str) -> None:
     """An offer that cannot be believed leaves the sheet as it is, and is told with its reason."""
     sheet = price(EMPTY, offer())
-    after, refused = reprice(sheet, {"m": [told]}, BOUNDS, gnk_picousd=GNK, markup_ppm=0)
+    after, refused, _ = reprice(sheet, {"m": [told]}, BOUNDS, gnk_picousd=GNK, markup_ppm=0)
     assert after is None
     assert [(one.model, one.upstream, one.reason) for one in refused] == [("m", "up", reason)]
 
@@ -122,7 +147,7 @@ def test_a_price_that_is_given_back_stays_until_a_feed_moves_it(inp: int, out: i
 
 def test_without_a_rate_nothing_in_ngonka_is_priced() -> None:
     """While a GNK has no price, offers in ngonka wait without being a lie; dollars do not need it."""
-    after, refused = reprice(EMPTY, {"m": [offer()]}, BOUNDS, gnk_picousd=None, markup_ppm=0)
+    after, refused, _ = reprice(EMPTY, {"m": [offer()]}, BOUNDS, gnk_picousd=None, markup_ppm=0)
     assert (after, refused) == (None, [])
     dollars = Offer("up", "usd", Amounts("0.00000000035", "0.0000000014"))
     assert price(EMPTY, dollars, gnk=None).prices["m"] == Price(350, 1400)

@@ -120,7 +120,7 @@ async def test_settings() -> None:
     async with client() as http:
         up = upstream(http, Origin("http", "h", 80))
         assert (up.name, up.upstream, up.models, up.priority, up.weight) == ("broker", "broker", None, 1, 2)
-        assert (up.node, up.signed, up.rate) == (None, False, UpstreamRate(5, 6, 7))
+        assert (up.node, up.signed, up.rates.of("a")) == (None, False, UpstreamRate(5, 6, 7))
         assert (up.tokens_floor, up.bills_to_end) == (1, False)
 
 

@@ -184,7 +184,7 @@ async def test_settings() -> None:
         (target,) = up.targets()
         assert (up.name, up.models, up.priority, up.weight) == ("main", {"a": "b"}, 3, 4)
         assert (target.upstream, target.node, target.signed) == ("main", ADDRESS, True)
-        assert (target.rate, target.tokens_floor, target.bills_to_end) == (UpstreamRate(5, 6, 7), 16, True)
+        assert (target.rates.of("a"), target.tokens_floor, target.bills_to_end) == (UpstreamRate(5, 6, 7), 16, True)
 
 
 async def test_no_secret_is_shown() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallygate.core.pricing import UpstreamRate
+from tallygate.core.pricing import UpstreamRate, UpstreamRates
 from tallygate.core.retry import INFINITY_S, LOST
 from tallygate.core.retrybudget import RetryBudget
 from tallygate.core.standing import Standing
@@ -68,7 +68,7 @@ class FakeUpstream:
     ) -> None:
         self.name, self.models, self.priority, self.weight = name, models, priority, weight
         self.routes: dict[str, tuple[int, int]] = {}
-        self.rate = UpstreamRate(len(name), 2, 3)
+        self.rates = UpstreamRates(UpstreamRate(len(name), 2, 3))
         self.places = [Place(f"{name}{index}", clock or Clock()) for index in range(places)]
         self.closed = 0
 
@@ -238,6 +238,17 @@ def test_each_choice_pays_for_retries() -> None:
         found.targets("m")
 
     assert (budget.take(), budget.take()) == (True, False)
+
+
+def test_an_upstream_is_booked_by_model() -> None:
+    """What one model costs now counts for that one, in any case of its letters; unknown models as configured."""
+    first = FakeUpstream("a")
+    pool = UpstreamPool([first], lambda _: 0)  # type: ignore[list-item]
+    pool.follow("a", "Org/M", UpstreamRate(9, 1, 0))
+
+    assert first.rates.of("org/m") == UpstreamRate(9, 1, 0)
+    assert first.rates.of("other") == UpstreamRate(1, 2, 3)
+    assert pool.rate("a") == UpstreamRate(9, 2, 3)  # who does not know the model reckons with the most
 
 
 def test_a_model_is_degraded_while_its_places_are_quiet() -> None:

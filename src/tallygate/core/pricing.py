@@ -151,6 +151,38 @@ class UpstreamRate:
         return min(bill, BILL_NGONKA_MAX)
 
 
+class UpstreamRates:
+    """What an upstream bills for each model: what it has told last, as far as that is believed; else as configured.
+
+    Args:
+        configured: What the operator says that it bills.
+    """
+
+    __slots__ = ("_configured", "_told")
+
+    def __init__(self, configured: UpstreamRate) -> None:
+        self._configured = configured
+        self._told: dict[str, UpstreamRate] = {}
+
+    def of(self, model: str) -> UpstreamRate:
+        """Return what it bills for a model, by the upstream's own id."""
+        return self._told.get(model.lower(), self._configured) if self._told else self._configured
+
+    def follow(self, model: str, rate: UpstreamRate) -> None:
+        """Take what it has told for what it bills."""
+        self._told[model.lower()] = rate
+
+    @property
+    def dearest(self) -> UpstreamRate:
+        """What it bills at most for any model: for whoever does not know which it was."""
+        rates = (self._configured, *self._told.values())
+        return UpstreamRate(
+            max(rate.input_ngonka for rate in rates),
+            max(rate.output_ngonka for rate in rates),
+            max(rate.attempt_ngonka for rate in rates),
+        )
+
+
 def revised(
     sheet: Sheet,
     changes: Mapping[str, Price],

@@ -9,11 +9,23 @@ Where several upstreams serve a model, the dearest of those that can be believed
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from tallygate.core.pricing import CALL_PICOUSD_MAX, PPM, PRICE_PICOUSD_MAX, Price, Sheet, revised
-from tallygate.core.quoting import Amounts, Quote, QuoteError
+from tallygate.core.money import PICOUSD_PER_USD
+from tallygate.core.pricing import (
+    BILL_NGONKA_MAX,
+    CALL_PICOUSD_MAX,
+    PPM,
+    PRICE_PICOUSD_MAX,
+    Price,
+    Sheet,
+    UpstreamRate,
+    revised,
+)
+from tallygate.core.quoting import NGONKA_PER_GNK, Amounts, Quote, QuoteError, read_amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -79,10 +91,15 @@ class Refused(NamedTuple):
 
 
 class Repricing(NamedTuple):
-    """What becomes of a sheet: its next version, None if nothing moves; and what was not believed."""
+    """What becomes of a sheet: its next version, None if nothing moves; and what was believed, and what was not.
+
+    Attributes:
+        quotes: By model, also of those that the operator prices, what upstreams tell that can be believed.
+    """
 
     sheet: Sheet | None
     refused: Sequence[Refused]
+    quotes: Mapping[str, Sequence[Quote]]
 
 
 class RateBounds(NamedTuple):
@@ -140,25 +157,49 @@ def reprice(
     changes: dict[str, Price] = {}
     quotes: dict[str, Quote] = {}
     refused: list[Refused] = []
+    believed: dict[str, list[Quote]] = {}
     for model, asked in offers.items():
-        if is_operators(sheet, model):
-            continue
-        present, found = sheet.prices.get(model), []
+        operators = is_operators(sheet, model)
+        present, found = None if operators else sheet.prices.get(model), []
         for offer in asked:
             if offer.unit == "ngonka" and gnk_picousd is None and isinstance(offer.amounts, Amounts):
                 continue
             try:
                 quote, price = _believe(offer, present, bounds, gnk_picousd or 0, markup_ppm)
             except QuoteError as error:
-                refused.append(Refused(model, offer.upstream, str(error)))
+                if not operators:
+                    refused.append(Refused(model, offer.upstream, str(error)))
             else:
                 found.append((price.input + price.output, price.call, price, quote))
         if not found:
             continue
+        believed[model] = [quote for *_, quote in found]
+        if operators:
+            continue
         *_, price, quote = max(found, key=lambda one: one[:2])
         if present is None or not bounds.is_still((price.input, price.output, price.call), present):
             changes[model], quotes[model] = price, quote
-    return Repricing(revised(sheet, changes, quotes=quotes) if changes else None, refused)
+    return Repricing(revised(sheet, changes, quotes=quotes) if changes else None, refused, believed)
+
+
+def rate_of(quote: Quote, gnk_picousd: int | None) -> UpstreamRate | None:
+    """Return what an upstream bills by a quote, in ngonka, rounded up; None where dollars cannot be turned into those.
+
+    Args:
+        quote: What it has told.
+        gnk_picousd: What 1 GNK is worth; None while that is not known.
+    """
+    if quote.unit == "ngonka":
+        factor = Fraction(1)
+    elif gnk_picousd:
+        factor = Fraction(PICOUSD_PER_USD * NGONKA_PER_GNK, gnk_picousd)
+    else:
+        return None
+    told = (quote.amounts.input, quote.amounts.output, quote.amounts.call)
+    per_input, per_output, per_attempt = (
+        min(math.ceil(Fraction(read_amount(amount)) * factor), BILL_NGONKA_MAX) for amount in told
+    )
+    return UpstreamRate(per_input, per_output, per_attempt)
 
 
 def _believe(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tallygate.core.pricing import UpstreamRates
 from tallygate.network.bills import ask_fee, ask_gateway
 from tallygate.network.place import Place
 from tallygate.network.sending import SentAnswer, request_of, send
@@ -38,7 +39,7 @@ class BearerUpstream(Place):
     ) -> None:
         super().__init__(now_s, budget, races=True)
         self.name = self.upstream = settings.name
-        self.models, self.rate = settings.models, settings.rate
+        self.models, self.rates = settings.models, UpstreamRates(settings.rate)
         self.priority, self.weight, self.routes = settings.priority, settings.weight, settings.routes
         self.tokens_floor, self.bills_to_end = settings.tokens_floor, settings.bills_to_end
         self.flattens = settings.flattens
@@ -80,7 +81,7 @@ class BearerUpstream(Place):
         del node
         if self._fee_ngonka is None:
             fee = await ask_fee(self._client, self._origin, self._base_path, self._authorization)
-            self._fee_ngonka = self.rate.attempt_ngonka if fee is None else fee
+            self._fee_ngonka = self.rates.dearest.attempt_ngonka if fee is None else fee
         request = request_of(reference)
         return await ask_gateway(
             self._client, self._origin, self._base_path, self._authorization, request, self._fee_ngonka

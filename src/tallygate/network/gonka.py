@@ -16,6 +16,7 @@ import structlog
 from tallygate.core.chainview import ChainView
 from tallygate.core.choosing import order_places
 from tallygate.core.ledger.reconciliation import Unreported
+from tallygate.core.pricing import UpstreamRates
 from tallygate.core.retry import CLOCK, NOT_AVAILABLE
 from tallygate.core.signing import OTHER_SCHEME, Scheme, sign_request
 from tallygate.network.bills import ask_node
@@ -63,7 +64,7 @@ class GonkaNode(Place):
         super().__init__(now_s, budget)
         self.upstream = upstream.name
         self.node: str | None = address
-        self.rate = upstream.rate
+        self.rates = upstream.rates
         self.tokens_floor = upstream.tokens_floor
         self.bills_to_end = upstream.bills_to_end
         self.flattens = upstream.flattens
@@ -190,7 +191,7 @@ class GonkaUpstream:
         draw: Callable[[int], int] = lambda _: 0,
         budget: RetryBudget | None = None,
     ) -> None:
-        self.name, self.models, self.rate = settings.name, settings.models, settings.rate
+        self.name, self.models, self.rates = settings.name, settings.models, UpstreamRates(settings.rate)
         self.priority, self.weight, self.routes = settings.priority, settings.weight, settings.routes
         self.tokens_floor, self.bills_to_end = settings.tokens_floor, settings.bills_to_end
         self.flattens = settings.flattens

@@ -69,9 +69,13 @@ class UpstreamPool:
         return _usable([(target, theirs) for upstream, theirs in able for target in upstream.targets()])
 
     def rate(self, upstream: str) -> UpstreamRate:
-        """Return what an upstream bills, all zero for one that is not configured (any more)."""
+        """Return what an upstream bills at most, all zero for one that is not configured (any more)."""
         known = self._by_name.get(upstream)
-        return UpstreamRate(0, 0, 0) if known is None else known.rate
+        return UpstreamRate(0, 0, 0) if known is None else known.rates.dearest
+
+    def follow(self, upstream: str, model: str, rate: UpstreamRate) -> None:
+        """Take a rate for what an upstream bills for one of its models."""
+        self._by_name[upstream].rates.follow(model, rate)
 
     async def close(self) -> None:
         """Close all connections."""

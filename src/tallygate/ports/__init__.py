@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.statement import Line, Statement
     from tallygate.core.ledger.sums import Sums
     from tallygate.core.limits import Limits
-    from tallygate.core.pricing import Sheet, UpstreamRate
+    from tallygate.core.pricing import Sheet, UpstreamRate, UpstreamRates
     from tallygate.core.proofs.anchoring import AnchorReport
     from tallygate.core.proofs.checkpoint import SignedCheckpoint
     from tallygate.core.proofs.receipt import BalanceProof, Receipt
@@ -275,8 +275,8 @@ class Target(Protocol):
         """Whether requests are signed for a Gonka node (else they carry a Bearer key)."""
 
     @property
-    def rate(self) -> UpstreamRate:
-        """What the upstream bills."""
+    def rates(self) -> UpstreamRates:
+        """What the upstream bills for its models."""
 
     @property
     def tokens_floor(self) -> int:
@@ -351,8 +351,8 @@ class Upstream(Protocol):
         """Priority and weight for our model ids, in lower case, that have others."""
 
     @property
-    def rate(self) -> UpstreamRate:
-        """What it bills."""
+    def rates(self) -> UpstreamRates:
+        """What it bills for its models."""
 
     @property
     def places(self) -> Sequence[Target]:
@@ -391,4 +391,4 @@ class Upstreams(Protocol):
         """Return the places to try for a model, best first, each with the model's name there."""
 
     def rate(self, upstream: str) -> UpstreamRate:
-        """Return what an upstream bills, all zero for one that is not configured (any more)."""
+        """Return what an upstream bills at most, all zero for one that is not configured (any more)."""

@@ -86,6 +86,7 @@ class Dispatch:
         self._watch = watch
         self._ledger = ledger
         self._meter = meter
+        self._rate = self.target.rates.of(self._place[1])
         self._risk_used = False
         self._none_well = self.target.is_out  # those that are left out for now come only where there are no others
 
@@ -119,8 +120,12 @@ class Dispatch:
         if not failure.charged:
             return 0
         if failure.message is not None:
-            return self.target.rate.bill(1, 0)  # a node records what its engine refuses as one prompt token
-        return self.target.rate.bill(self._tally.prompt_tokens_max, self._tally.completion_tokens_max)
+            return self.bill(1, 0)  # a node records what its engine refuses as one prompt token
+        return self.bill(self._tally.prompt_tokens_max, self._tally.completion_tokens_max)
+
+    def bill(self, prompt_tokens: int, completion_tokens: int) -> int:
+        """Return what the upstream bills for so many tokens of the last sending, in ngonka."""
+        return self._rate.bill(prompt_tokens, completion_tokens)
 
     def let_go(self) -> None:
         """Let go of the last answer's connection, unless its body has been read to the end."""
@@ -146,6 +151,7 @@ class Dispatch:
     async def _try(self, *, fresh: bool) -> Failure | None:
         """Send once and wait for the first byte; return what went wrong, if anything."""
         target, name = self._place
+        self._rate = target.rates.of(name)  # the network's price, too, is that of an inference's start
         self.reference, said = None, b""
         try:
             body = self._outgoing.body(name, target.tokens_floor, flat=target.flattens)

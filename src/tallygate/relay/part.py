@@ -213,7 +213,7 @@ class Part:
         if self.ended:
             self.dispatch.conclude(End.WHOLE if self.failure is None else End.CUT, usage.flags)
         if self.under_way:
-            bill = self.dispatch.target.rate.bill(usage.prompt_tokens, usage.completion_tokens)
+            bill = self.dispatch.bill(usage.prompt_tokens, usage.completion_tokens)
             bill = min(bill, BILL_NGONKA_MAX // parts)  # so that all bills of a call together fit an entry
         return SendingEnd(
             self.dispatch.sending,
@@ -233,7 +233,7 @@ class Part:
         """Return the same of a part that did nothing wrong: one that was not sent has cost nothing."""
         if self.ended and self.failure is None:
             usage = self.tally.usage()
-            bill = self.dispatch.target.rate.bill(usage.prompt_tokens, usage.completion_tokens)
+            bill = self.dispatch.bill(usage.prompt_tokens, usage.completion_tokens)
             return SendingEnd(self.dispatch.sending, 0, 0, bill, self.dispatch.reference)
         return self.lose(LOST if self.under_way else None)
 

@@ -79,13 +79,18 @@ class Market:
 
     def __init__(self, ledger: EmbeddedLedger, http: HttpClient) -> None:
         self.world, self.ledger, self._http = World(), ledger, http
+        self.billed: dict[tuple[str, str], UpstreamRate] = {}
 
     def feed(self, *upstreams: UpstreamSettings, listed: bool = False, rate: int | None = GNK) -> PriceFeed:
         """Return a feed that may move prices by half."""
         settings = PriceFeedSettings(listed, 0, 300.0, 3600.0, PriceBounds(), RateSettings(rate, None))
         sources = [source(one, self._http) for one in upstreams]
         world = self.world
-        return PriceFeed(settings, sources, FixedRate(rate), self.ledger, [MODEL], world.alarms, world.now_ns)
+
+        def follow(name: str, model: str, told: UpstreamRate) -> None:
+            self.billed[name, model] = told
+
+        return PriceFeed(settings, sources, FixedRate(rate), self.ledger, [MODEL], world.alarms, world.now_ns, follow)
 
     @property
     def price(self) -> Price | None:
@@ -243,3 +248,42 @@ async def test_a_model_that_nobody_prices() -> None:
         web.pages[NODE] = governance(100)
         await feed.refresh()
         assert made.world.wrong == []
+
+
+async def test_what_upstreams_bill_follows_what_they_tell() -> None:
+    """Each upstream is booked at its own price, by its own name of a model, also where the dearer one sets ours."""
+    async with market() as made, Web().open() as node, Web().open() as broker:
+        names = {MODEL: "org/model-1"}
+        feed = made.feed(upstream(node, models=names), upstream(broker, kind="openai", program="devshardctl"))
+        node.pages[NODE] = {"models": [{"id": "org/model-1", "price_per_token": 3}]}
+        broker.pages |= {"/v1/models": SHOWN_ZERO, "/v1/status": SESSION}
+        await feed.refresh()
+        assert made.billed == {
+            ("gonka", "org/model-1"): UpstreamRate(3, 3, 0),
+            ("openai", MODEL): UpstreamRate(1, 1, 1000),
+        }
+
+
+async def test_what_a_lying_feed_tells_is_not_booked() -> None:
+    """A price that cannot be believed changes nothing of what the network is taken to bill; a good one does."""
+    async with market() as made, Web().open() as web:
+        feed = made.feed(upstream(web))
+        web.pages[NODE] = governance(100)
+        await feed.refresh()
+        for lie in (0, -1, "NaN", 1e308, None, 10**9, 1000):
+            web.pages[NODE] = governance(lie)
+            await feed.refresh()
+            assert made.billed == {("gonka", MODEL): UpstreamRate(100, 100, 0)}
+        web.pages[NODE] = governance(140)
+        await feed.refresh()
+        assert made.billed == {("gonka", MODEL): UpstreamRate(140, 140, 0)}
+
+
+async def test_what_is_billed_is_known_from_the_start() -> None:
+    """A feed that has not asked yet books at what the price sheet in force was made of."""
+    async with market() as made, Web().open() as web:
+        web.pages[NODE] = governance(100)
+        await made.feed(upstream(web)).refresh()
+        made.billed.clear()
+        made.feed(upstream(web))
+        assert made.billed == {("gonka", MODEL): UpstreamRate(100, 100, 0)}

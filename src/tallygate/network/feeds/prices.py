@@ -18,14 +18,16 @@ from tallygate.core.alarms import AlarmKind
 from tallygate.core.askedprices import translate
 from tallygate.core.errors import StoreUnavailableError
 from tallygate.core.quoting import QuoteError
-from tallygate.core.repricing import reprice
+from tallygate.core.repricing import rate_of, reprice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tallygate.alarms import Alarms
     from tallygate.config import PriceFeedSettings
     from tallygate.core.askedprices import Offers
+    from tallygate.core.pricing import UpstreamRate
+    from tallygate.core.quoting import Quote
     from tallygate.core.repricing import Offer
     from tallygate.network.feeds.quotes import PriceSource
     from tallygate.network.feeds.rate import Rate
@@ -48,6 +50,7 @@ class PriceFeed:
         models: The configured models, by id.
         alarms: Where it is told what goes wrong.
         now_ns: Wall clock in nanoseconds.
+        follow: Told what an upstream bills for one of its models, by its name, its model id, and a rate.
     """
 
     def __init__(
@@ -59,7 +62,9 @@ class PriceFeed:
         models: Sequence[str],
         alarms: Alarms,
         now_ns: Callable[[], int],
+        follow: Callable[[str, str, UpstreamRate], None] = lambda _upstream, _model, _rate: None,
     ) -> None:
+        self._follow = follow
         self._settings = settings
         self._sources = sources
         self._rate = rate
@@ -68,6 +73,7 @@ class PriceFeed:
         self._alarms = alarms
         self._now_ns = now_ns
         self._last: dict[str, tuple[int, Offers]] = {}
+        self._bill_by({model: [quote] for model, quote in ledger.sheet.quotes.items()})
 
     async def run(self) -> None:
         """Refresh for as long as the store takes writes, beginning at once."""
@@ -83,11 +89,12 @@ class PriceFeed:
         # From here to the publishing nothing is waited for: the sheet that is changed is the one in force.
         sheet, offers = self._ledger.sheet, self._offers()
         settings = self._settings
-        after, refused = reprice(
+        after, refused, quotes = reprice(
             sheet, offers, settings.bounds, gnk_picousd=self._rate.picousd, markup_ppm=settings.markup_ppm
         )
         complaints = {f"{model} at {upstream}": f"its price {reason}" for model, upstream, reason in refused}
         self._alarms.keep_only(AlarmKind.PRICE_REFUSED, complaints)
+        self._bill_by(quotes)
         if after is not None:
             await self._ledger.publish(after, ACTOR)
             moved = [model for model, price in after.prices.items() if sheet.prices.get(model) != price]
@@ -97,6 +104,17 @@ class PriceFeed:
             AlarmKind.MODEL_UNPRICED,
             dict.fromkeys(unpriced, "no upstream has told a price for it that can be believed"),
         )
+
+    def _bill_by(self, quotes: Mapping[str, Iterable[Quote]]) -> None:
+        """Let the books of what the network bills follow what upstreams tell, by our model ids."""
+        names = {source.name: source.models for source in self._sources}
+        for model, told in quotes.items():
+            for quote in told:
+                rate = rate_of(quote, self._rate.picousd)
+                if rate is None or quote.upstream not in names:
+                    continue
+                theirs = names[quote.upstream]
+                self._follow(quote.upstream, model if theirs is None else theirs.get(model, model), rate)
 
     async def _ask(self, source: PriceSource) -> None:
         try:
