@@ -74,6 +74,9 @@ CUT_S: Final = 5.0
 LOOK_EVERY_S: Final = 1.0
 """How often keys are looked for that have expired while a call of theirs is under way: so late a call can end."""
 
+NODES_SUFFIX: Final = ".nodes"
+"""Of the file beside the store that keeps which nodes were discovered last."""
+
 FORGET_EVERY_S: Final = 600.0
 """How often is forgotten what is kept for a day: idempotency keys, and the answers under them."""
 
@@ -296,7 +299,8 @@ async def serve(
         stack.push_async_callback(public.close)
         await sweep(settings, gateway)
         await publish_prices(settings, ledger)
-        await stack.enter_async_context(watch_networks(settings.upstreams, gateway.upstreams.upstreams))
+        nodes_file = settings.store.path.with_suffix(NODES_SUFFIX)
+        await stack.enter_async_context(watch_networks(settings.upstreams, gateway.upstreams.upstreams, nodes_file))
         admin_port = await admin.start(settings.admin.host, settings.admin.port)
         port = await public.start(server.host, server.port)
         proofs.mind()

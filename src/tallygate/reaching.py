@@ -20,11 +20,13 @@ from tallygate.core.signing import CorrectedTimestamps
 from tallygate.network.bearer import BearerUpstream
 from tallygate.network.client import HttpClient, Timeouts
 from tallygate.network.gonka import GonkaUpstream
+from tallygate.network.keptnodes import KeptNodes
 from tallygate.network.pool import UpstreamPool
 from tallygate.network.watching import ChainWatch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from pathlib import Path
 
     from tallygate.config import Settings, UpstreamSettings
     from tallygate.ports import Upstream
@@ -80,13 +82,16 @@ def build_upstream(
 
 
 @contextlib.asynccontextmanager
-async def watch_networks(settings: Sequence[UpstreamSettings], upstreams: Sequence[Upstream]) -> AsyncIterator[None]:
+async def watch_networks(
+    settings: Sequence[UpstreamSettings], upstreams: Sequence[Upstream], nodes_file: Path | None = None
+) -> AsyncIterator[None]:
     """Watch the networks that upstreams reach, over connections of their own, for as long as what is inside lasts.
 
     Nodes that are to be discovered are waited for, but not for long: a network that is down does not keep the gateway
-    from starting.
+    from starting. Meanwhile those count that a file has of the last time.
     """
-    watches = _build_watches(settings, upstreams)
+    kept = None if nodes_file is None else KeptNodes(nodes_file)
+    watches = _build_watches(settings, upstreams, kept=kept)
     tasks: list[asyncio.Task[None]] = []
     try:
         with contextlib.suppress(TimeoutError):
@@ -126,10 +131,11 @@ def _build_watches(
     upstreams: Sequence[Upstream],
     now_ns: Callable[[], int] = time.time_ns,
     now_s: Callable[[], float] = time.monotonic,
+    kept: KeptNodes | None = None,
 ) -> Sequence[ChainWatch]:
-    by_name = {upstream.name: upstream for upstream in settings}
+    tls = {upstream.name: _trust(upstream) for upstream in settings}
     return [
-        ChainWatch(upstream, HttpClient(timeouts=QUESTION_TIMEOUTS, tls=_trust(by_name[upstream.name])), now_ns, now_s)
+        ChainWatch(upstream, HttpClient(timeouts=QUESTION_TIMEOUTS, tls=tls[upstream.name]), now_ns, now_s, kept)
         for upstream in upstreams
         if isinstance(upstream, GonkaUpstream)
     ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tallygate.network.client import HttpClient
     from tallygate.network.gonka import GonkaUpstream
+    from tallygate.network.keptnodes import KeptNodes
 
 LOOK_EVERY_S: Final = 15.0
 """How often the chain is looked at: four questions of each kind a minute, where public nodes take ten of one kind."""
@@ -32,6 +33,7 @@ class ChainWatch:
         client: Asks; its timeouts are those of questions.
         now_ns: Wall clock in nanoseconds.
         now_s: A monotonic clock in seconds.
+        kept: Has the nodes that were discovered last; without, a start knows none until the network tells.
 
     Attributes:
         nodes_s: When nodes were last discovered, by the monotonic clock; None for never.
@@ -43,6 +45,7 @@ class ChainWatch:
         client: HttpClient,
         now_ns: Callable[[], int] = time.time_ns,
         now_s: Callable[[], float] = time.monotonic,
+        kept: KeptNodes | None = None,
     ) -> None:
         self.nodes_s: float | None = None
         self._upstream = upstream
@@ -52,7 +55,10 @@ class ChainWatch:
         self._wanted = asyncio.Event()
         self._source: Source | None = None
         self._log = structlog.get_logger().bind(upstream=upstream.name)
+        self._kept = kept
         upstream.look_soon = self._wanted.set
+        if kept is not None and self.discovers and (nodes := kept.nodes(upstream.name, self._source_urls())):
+            upstream.take_over(nodes)
 
     @property
     def discovers(self) -> bool:
@@ -91,8 +97,11 @@ class ChainWatch:
         discovery = self._upstream.discovery
         if discovery is None or (self.nodes_s is not None and self._now_s() - self.nodes_s < discovery.refresh_s):
             return
-        self._upstream.take_over(await self._eye.look_for_nodes())
+        found = await self._eye.look_for_nodes()
+        self._upstream.take_over(found)
         self.nodes_s = self._now_s()
+        if self._kept is not None:
+            self._kept.keep(self._upstream.name, self._source_urls(), found)
 
     async def _look_at_chain(self) -> None:
         """See where the chain is, and what time; nobody has to be asked while there are no nodes to send to."""
@@ -116,6 +125,9 @@ class ChainWatch:
             )
         if chain.is_too_far and not was_far:
             self._log.error("our clock is too far from the chain's to be corrected; set it right")
+
+    def _source_urls(self) -> Sequence[str]:
+        return [f"{source.origin}{source.base_path.decode()}" for source in self._sources()]
 
     def _sources(self) -> Sequence[Source]:
         """Return whom to ask: whom the operator has named, else the nodes that are in the choice."""

@@ -187,7 +187,8 @@ class Route(Section):
 class Discovery(Section):
     """Where nodes are discovered: the participants of the current epoch that the chain allows to take calls.
 
-    A network that gives no answer, or nonsense, changes nothing: the nodes that are known stay.
+    A network that gives no answer, or nonsense, changes nothing: the nodes that are known stay. They are kept in a file
+    beside the store (`.nodes`), so that they are known at a start while the network tells nothing, too.
     """
 
     title = "discovery = { … }"
