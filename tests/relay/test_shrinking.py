@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tallygate.core.ledger import entry as e
+from tests.relay.test_estimate import estimate
 from tests.relay.world import World, cost, open_world
 
 
@@ -45,6 +46,25 @@ async def test_a_default_bound_shrinks_to_what_is_affordable(stream: bool, choic
         (hold,) = world.entries(e.HOLD)
         assert (hold.completion_tokens, hold.available_after) == (50 * choices, picousd - held_by(hold))
         assert not answer.usage.get("overrun")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_default_bound_shrinks_to_what_a_limit_leaves(stream: bool) -> None:
+    """A key that may spend what 50 tokens cost is served so many; the next call with less left is told of the limit."""
+    fields = {"stream": stream}
+    picousd = cost(await prompt_bound(**fields), 51).total - 1
+    async with open_world(short_balance="shrink") as world:
+        await world.limit(spend_day_picousd=picousd)
+        foretold = await estimate(world, max_tokens=..., **fields)
+        answer = await world.chat(max_tokens=..., **fields)
+        named = await world.chat(max_tokens=4096, **fields)
+
+        assert (answer.status, answer.headers["x-tallygate-changes"]) == (200, "max_tokens=50, temperature=0.7")
+        assert sent_tokens(world) == [(50, 50)]
+        assert (foretold["accepted"], foretold["hold"]["completion_tokens_max"]) == (True, 50)
+        assert (named.status, named.code) == (429, "spend_limit_exceeded")
+        (hold,) = world.entries(e.HOLD)
+        assert held_by(hold) <= picousd
 
 
 @pytest.mark.parametrize("bound", ["max_tokens", "max_completion_tokens"])

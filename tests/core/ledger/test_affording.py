@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.ledger.records import Shrink
+from tallygate.core.limits import UNLIMITED, Limits
 from tallygate.core.pricing import Price, Sheet, cost_of
 from tests.core.ledger.world import FREE, MODEL, PRICE, SHEET, World
 
@@ -101,6 +102,65 @@ def test_money_that_is_only_held_is_waited_for() -> None:
     refusal = refused(world, Shrink(1, 1))
 
     assert (refusal.code, refusal.retry_after_s) == (Code.BALANCE_HELD, 1)
+
+
+@given(
+    st.tuples(*[st.none() | st.integers(0, 300_000)] * 3),
+    st.tuples(*[st.none() | st.integers(0, 300_000)] * 3),
+    st.integers(0, 60),
+    st.booleans(),
+    st.integers(1, 300_000),
+)
+def test_a_hold_is_shrunk_to_what_limits_leave(
+    of_key: tuple[int | None, ...], of_account: tuple[int | None, ...], first: int, is_held: bool, picousd: int
+) -> None:
+    """What would not pay for all of a bound in any case cuts it to all that is left; what only has to wait, waits."""
+    world = World()
+    account = world.open(picousd=picousd + price_of(first))
+    before = world.hold(completion_tokens_max=first)
+    spent, held = (0, price_of(first)) if is_held else (world.settle(before, PROMPT, first).cost.total, 0)
+    named = [limit - spent for limit in (*of_key, *of_account) if limit is not None]
+    left = [(account.balance, account.available), *[(limit, limit - held) for limit in named]]
+    short = [now for idle, now in left if idle < price_of(100)]
+    bound = max(
+        [tokens for tokens in range(10, 101, 2) if price_of(tokens) <= min(short, default=10**12)], default=None
+    )
+    if bound is not None and price_of(bound) > min(now for _, now in left):
+        bound = None
+    limits = (Limits(None, None, None, *of_key), Limits(None, None, None, *of_account))
+    try:
+        taken = world.hold("chatcmpl-2", limits=limits, shrink=Shrink(2, 5)).completion_tokens_max
+    except Refusal:
+        taken = None
+
+    assert taken == bound
+    assert world.audit().problems == []
+
+
+def test_a_spend_limit_that_others_hold_is_waited_for() -> None:
+    """Where a limit pays for the whole bound once a call under way has ended, a call is not cut short because of it."""
+    world = World()
+    world.open(picousd=10**12)
+    limits = (UNLIMITED, Limits(spend_day_picousd=price_of(100) + price_of(50)))
+    first = world.hold(completion_tokens_max=100, limits=limits)
+    refusal = refused(world, Shrink(1, 1), limits=limits)
+    assert (refusal.code, refusal.param, refusal.retry_after_s) == (Code.SPEND_LIMIT_EXCEEDED, "spend_day", 1)
+
+    world.settle(first, PROMPT, 60)
+    assert world.hold("chatcmpl-2", shrink=Shrink(1, 1), limits=limits).completion_tokens_max == 90
+    assert world.audit().problems == []
+
+
+def test_a_spend_limit_for_less_than_the_least_is_told() -> None:
+    """Where a limit leaves less than the least bound costs, the refusal says what that would have been."""
+    world = World()
+    world.open(picousd=10**12)
+    limits = (Limits(spend_total_picousd=price_of(40) - 1), UNLIMITED)
+    refusal = refused(world, Shrink(2, 20), limits=limits)
+
+    assert (refusal.code, refusal.param, refusal.retry) == (Code.SPEND_LIMIT_EXCEEDED, "spend_total", False)
+    assert (refusal.metadata or {})["required_usd"] == f"0.{price_of(40):012d}"
+    assert refused(world, None, limits=limits).code is Code.SPEND_LIMIT_EXCEEDED
 
 
 def test_two_calls_are_not_shrunk_to_the_same_money() -> None:

@@ -66,8 +66,8 @@ class Billing(Section):
         defaulting(
             kinds.Choice("refuse", "shrink"),
             "refuse",
-            'What happens when the most that a call can cost is more than the account has: `"refuse"` refuses it; '
-            '`"shrink"` gives a call that names no `max_tokens` as many as the account can pay for.',
+            "What happens when the most that a call can cost is more than the account has, or a spend limit leaves: "
+            '`"refuse"` refuses it; `"shrink"` gives a call that names no `max_tokens` as many as can be paid for.',
         ),
     )
 

@@ -150,6 +150,12 @@ class Spendings:
                     ends_in_s = None if end_ns is None else -(-(end_ns - now_ns) // 10**9)
                     raise refusals.over_spend_limit(subject, period.value, (limit, spent, held, picousd), ends_in_s)
 
+    def find_room(self, account: str, key: str | None, limits: tuple[Limits, Limits], picousd: int, now_ns: int) -> int:
+        """Return what of so much the limits leave that would not allow all of it, whatever else ended; all, if none."""
+        budgets = [budget for own in self.budgets(account, key, limits, now_ns) for budget in own]
+        short = [b.limit - b.spent - b.held for b in budgets if b.limit is not None and b.spent + picousd > b.limit]
+        return min([picousd, *short])
+
     def budgets(self, account: str, key: str | None, limits: tuple[Limits, Limits], now_ns: int) -> list[list[Budget]]:
         """Return what is spent and held now of the limits of a key, and of its account."""
         of_account, of_key = self._find(account, key)
