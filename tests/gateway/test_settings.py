@@ -5,13 +5,20 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Flag
+from tallygate.devnet.answerer import Answerer
 from tests.gateway.processes import Installation, installed, served
 from tests.relay.world import charged
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from tallygate.devnet.answerer import EngineEvent
+    from tallygate.devnet.calls import ChatCall
 
 
 def set_in(installation: Installation, after: str, line: str) -> None:
@@ -49,6 +56,42 @@ async def test_a_hold_need_not_wait_for_the_disk(tmp_path: Path) -> None:
             assert [answer.status for answer in answers] == [200, 200]
             assert len(installation.entries(e.HOLD)) == len(installation.entries(e.SETTLE)) == 2
             assert (await gateway.admin("POST", "verify"))["clean"]
+
+
+class Noting(Answerer):
+    """The built-in engine, which notes what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.asked: list[ChatCall] = []
+
+    def generate(self, call: ChatCall) -> AsyncIterator[EngineEvent]:
+        """Note a call and answer it."""
+        self.asked.append(call)
+        return super().generate(call)
+
+
+@pytest.mark.parametrize(
+    ("setting", "sent", "told"),
+    [
+        ("", 0.7, "temperature=0.7"),
+        ("default_temperature = 1.25", 1.25, "temperature=1.25"),
+        ('default_temperature = "none"', None, None),
+    ],
+)
+async def test_the_temperature_of_who_names_none(
+    tmp_path: Path, setting: str, sent: float | None, told: str | None
+) -> None:
+    """As shipped it is 0.7, which is told; the operator may have another one sent, or none; a caller's own stands."""
+    engine = Noting()
+    async with installed(tmp_path, engine=engine) as installation:
+        set_in(installation, "drain_s = 30", setting)
+        async with served(installation) as gateway:
+            unnamed, named = await gateway.chat(), await gateway.chat(temperature=0.25)
+
+        assert [call.fields.get("temperature") for call in engine.asked] == [sent, 0.25]
+        assert unnamed.headers.get("x-tallygate-changes") == told
+        assert "x-tallygate-changes" not in named.headers
 
 
 async def test_out_of_money_may_be_told_as_429(tmp_path: Path) -> None:
