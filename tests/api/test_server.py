@@ -213,6 +213,24 @@ async def test_a_body_that_does_not_come_is_ended() -> None:
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.parametrize(
+    "begun", [HEAD + b"X: ", HEAD + b"Content-Length: 9999\r\n\r\n", HEAD + b"Transfer-Encoding: chunked\r\n\r\n2"]
+)
+async def test_who_sends_byte_by_byte_is_ended_all_the_same(begun: bytes) -> None:
+    """Patience is with a whole head, or a whole body: a byte now and then buys no more of it."""
+    async with serving(head_s_max=0.1, body_s_max=0.1, sweep_s=0.02) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        answering = asyncio.ensure_future(asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE_S))
+        writer.write(begun)
+        while not answering.done():
+            await asyncio.wait({answering}, timeout=0.005)
+            writer.write(b"0")
+        answer = await answering
+        writer.close()
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
 async def test_patience_is_not_asked_of_a_caller_who_waits_for_us() -> None:
     """While an answer is being made, no timeout of the request's arrival applies."""
     go_on = asyncio.Event()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
 FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("400", {}),
     ("422", {}),
@@ -72,6 +73,13 @@ class Choir:
         headers = {} if key is None else {"idempotency_key": key}
         return await self.ask("POST", CHAT, fill_body(self.canaries, **fields), told=told, **headers)
 
+    async def complete(self, *, told: tuple[str, ...] = (), **fields: Any) -> Answer:
+        """Send a legacy completion."""
+        body = json.dumps({"model": MODEL, "max_tokens": 5, **fields}).encode()
+        return await self.ask(
+            "POST", COMPLETIONS, self.canaries.watch(f"completion {len(self.statuses)}", body), told=told
+        )
+
 
 async def sing_well(choir: Choir) -> None:
     """Make calls that succeed, in every form, and look at what they came to."""
@@ -85,6 +93,16 @@ async def sing_well(choir: Choir) -> None:
         receipt = await choir.ask("GET", f"/v1/usage/{answer.headers['x-inference-id']}")
         assert receipt.status == 200
         assert sing.find("receipt", receipt.body) == []
+    for stream in (False, True):
+        prompts = [sing["legacyprompt"], f"{sing['legacyotherprompt']} in some words"]
+        completed = await choir.complete(
+            prompt=prompts, user=sing["legacyuser"], stop=[sing["legacystop"]], stream=stream
+        )
+        assert completed.status == 200, completed
+    for name in ("legacyuser", "user"):
+        used = await choir.ask("GET", f"/v1/usage?by=user&user={sing[name]}")
+        assert used.json()["data"][0]["calls"] > 0
+        assert sing.find("usage", used.body) == []
     estimated = await choir.ask("POST", "/v1/estimate", fill_body(sing))
     assert estimated.json()["accepted"]
     assert sing.find("estimate", estimated.body) == []
@@ -111,6 +129,13 @@ async def sing_wrongly(choir: Choir) -> None:
                 assert not refused.json()["accepted"]
                 choir.errors.append((refused.body, told))
         await choir.ask("POST", path, f'{{"{sing["notjson"]}'.encode())
+    for told, fields in (
+        ((), {"prompt": sing["legacyprompt"], "suffix": sing["suffix"]}),
+        ((), {"prompt": [sing["legacyprompt"], {"a": sing["legacypart"]}]}),
+        (("legacyname",), {"prompt": sing["legacyprompt"], sing["legacyname"]: sing["legacyvalue"]}),
+        ((), {"prompt": sing["legacyprompt"], "model": sing["legacymodel"]}),
+    ):
+        assert 400 <= (await choir.complete(told=told, **fields)).status < 500
     await choir.ask("GET", f"/v1/models/{sing['modelpath']}")
     await choir.ask("GET", f"/{sing['path']}?{sing['queryname']}={sing['queryvalue']}")
     await choir.ask("GET", f"/v1/models?{sing['queryname']}={sing['queryvalue']}")
