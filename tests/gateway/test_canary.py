@@ -129,13 +129,13 @@ async def sing_wrongly(choir: Choir) -> None:
                 assert not refused.json()["accepted"]
                 choir.errors.append((refused.body, told))
         await choir.ask("POST", path, f'{{"{sing["notjson"]}'.encode())
-    for told, fields in (
+    for told, asked in (
         ((), {"prompt": sing["legacyprompt"], "suffix": sing["suffix"]}),
         ((), {"prompt": [sing["legacyprompt"], {"a": sing["legacypart"]}]}),
         (("legacyname",), {"prompt": sing["legacyprompt"], sing["legacyname"]: sing["legacyvalue"]}),
         ((), {"prompt": sing["legacyprompt"], "model": sing["legacymodel"]}),
     ):
-        assert 400 <= (await choir.complete(told=told, **fields)).status < 500
+        assert 400 <= (await choir.complete(told=told, **asked)).status < 500
     await choir.ask("GET", f"/v1/models/{sing['modelpath']}")
     await choir.ask("GET", f"/{sing['path']}?{sing['queryname']}={sing['queryvalue']}")
     await choir.ask("GET", f"/v1/models?{sing['queryname']}={sing['queryvalue']}")
