@@ -16,13 +16,11 @@ UPSTREAM = """[[upstreams]]
 name = "bearer\""""
 
 
-def configure(installation: Installation, source: int, refresh_s: int = 300) -> None:
+def configure(installation: Installation, source: int) -> None:
     """Have the gateway discover its nodes, and take the Bearer upstream away."""
     text = installation.config.read_text()
     url = f"{installation.devnet.nodes[source].url}/v1"
-    text = re.sub(
-        r"(nodes = \[.*\]|discovery = .*)\n", f'discovery = {{ sources = ["{url}"], refresh_s = {refresh_s} }}\n', text
-    )
+    text = re.sub(r"(nodes = \[.*\]|discovery = .*)\n", f'discovery = {{ sources = ["{url}"] }}\n', text)
     if UPSTREAM in text:
         text = text[: text.index(UPSTREAM)] + text[text.index("[models.") :]
     installation.config.write_text(text)

@@ -23,7 +23,7 @@ SOURCES = ("http://one.example:80", "http://two.example:80")
 
 
 def test_nodes_are_kept_by_upstream_and_sources(tmp_path: Path) -> None:
-    """What one upstream found is there for a new process: for that upstream, asking the same places, alone."""
+    """What one upstream found is there for a new process, for that upstream while it asks the same places only."""
     path = tmp_path / "books.nodes"
     KeptNodes(path).keep("main", SOURCES, NODES)
     kept = KeptNodes(path)
