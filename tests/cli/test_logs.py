@@ -38,3 +38,25 @@ def test_a_log_that_nobody_reads_stops_nothing(monkeypatch: pytest.MonkeyPatch, 
         for _ in range(3):
             structlog.get_logger().error("store failed", detail="x" * 10_000)
             logging.getLogger("a library").warning("something odd")
+
+
+@pytest.mark.parametrize("pretty", [False, True])
+def test_a_defect_is_logged_without_what_it_held(capfd: pytest.CaptureFixture[str], pretty: bool) -> None:
+    """A traceback in the log names places in the program, and no value of a variable: one might be a key."""
+
+    def sign(secret: str) -> None:
+        raise ZeroDivisionError(len(secret))
+
+    try:
+        configure_logs("info", pretty=pretty)
+        try:
+            sign("zebra" * 3)
+        except ZeroDivisionError as defect:
+            structlog.get_logger().error("a defect", exc_info=defect)
+            logging.getLogger("a library").warning("another", exc_info=defect)
+        told = capfd.readouterr().err
+    finally:
+        structlog.reset_defaults()
+        logging.basicConfig(handlers=[], force=True)
+    assert told.count("in sign") == 2
+    assert "zebrazebra" not in told
