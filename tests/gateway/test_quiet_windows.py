@@ -41,7 +41,7 @@ async def look_well(world: DiscoveringWorld) -> None:
 def assert_told(world: DiscoveringWorld, refused: Answer) -> None:
     """The caller is told when the window ends: by the header as far as that goes, and by the message."""
     assert (refused.status, refused.code) == (503, "network_unavailable")
-    found = re.search(r"quiet window, which ends in ([0-9]+) s", refused.json()["error"]["message"])
+    found = re.search(r"quiet window, as far as is known for another ([0-9]+) s\.", refused.json()["error"]["message"])
     assert found is not None
     assert abs(int(found[1]) - window_ends_in(world)) <= 2 * BLOCK_S
     assert int(refused.headers["retry-after"]) == min(int(found[1]), TOLD_S_MAX)

@@ -286,7 +286,10 @@ def refusal_of(failure: Failure, inference: str | None = None) -> Refusal:
     """Return what the caller is told of a failure that was not mended by another try."""
     wait_s, message = failure.retry_after_s, ""
     if failure.quiet_s is not None:  # a header may not say it: clients ignore one that is too long
-        wait_s, message = failure.quiet_s, f"The network is in a quiet window, which ends in {failure.quiet_s} s."
+        wait_s, message = (
+            failure.quiet_s,
+            f"The network is in a quiet window, as far as is known for another {failure.quiet_s} s.",
+        )
     elif failure.code is Code.NETWORK_UNAVAILABLE and wait_s is None:
         wait_s = int(AVOID_S)
     return Refusal(failure.code, message, retry_after_s=wait_s, inference=inference, quote=failure.message or None)

@@ -58,7 +58,6 @@ class Port:
         """Refuses connections from now on; those that are there stay."""
         if self.is_open:
             self.is_open = False
-            self._let_go()
             self._follow(self._keep)
 
     def reopen(self) -> None:
@@ -96,8 +95,8 @@ class Port:
         self._work = asyncio.get_running_loop().create_task(follow())
 
     async def _keep(self) -> None:
-        """Takes the port that was left, as soon as it is free: some event loops close a listener a little later."""
-        self._let_go()  # it may have been reopened and shut again before this
+        """Lets the port go, and takes it again as soon as it is free, which some event loops make it a little later."""
+        self._let_go()
         for family, place in self._places:
             sock = socket.socket(family)
             sock.setblocking(False)
