@@ -56,6 +56,7 @@ TRIALS = [
     Trial("refused", "refuse"),
     Trial("closed without an answer", "hang_up"),
     Trial("silent before headers", "stall_headers"),
+    Trial("down", "down"),
     Trial("slow TLS", "slow_tls", fields={"delay_ms": 600_000}),
     Trial("panic", "500"),
     Trial("bad gateway", "502"),
