@@ -87,17 +87,19 @@ def test_one_call_probes() -> None:
     assert standing.state is State.PROBING
 
 
-def test_a_probe_that_works_puts_it_back() -> None:
-    """A first byte puts a place back that had failed before first bytes, and its failures begin anew."""
+@pytest.mark.parametrize(("well_s", "out_s"), [(0, 40), (29, 40), (30, 20), (60, 10), (90, 5), (10**9, 5)])
+def test_a_probe_that_works_puts_it_back(well_s: float, out_s: float) -> None:
+    """A first byte puts a place back that had failed three times; each is forgiven for half a minute of being well."""
     standing, clock = place()
     for _ in range(3):
         standing.report(LOST)
         clock.now_s += standing.out_for_s
     serve(standing, clock)
     assert standing.state is State.OK
+    clock.now_s += well_s
     standing.report(LOST)
 
-    assert standing.out_for_s == pytest.approx(5)
+    assert standing.out_for_s == pytest.approx(out_s)
 
 
 def test_each_failure_in_a_row_doubles_the_time() -> None:

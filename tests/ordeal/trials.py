@@ -32,11 +32,12 @@ class Trial:
     share: float = 1.0
     may_lose: bool = False
 
-    def asked_max(self, callers: int, seconds: float) -> int:
-        """Return how often a node can be asked that always does so, if the design's rules hold.
+    def wrong_max(self, callers: int, seconds: float) -> int:
+        """Return how often a node can go wrong, if the design's rules hold.
 
-        Until it is left out: by the calls after which it is, and by all that were under way then. Left out, it is asked
-        by one call at a time, each time after twice as long as the time before.
+        Until it is left out: in the calls after which it is, and in all that were under way then. Left out, it is asked
+        by one call at a time, each time after twice as long as the time before. One that serves a call of the other
+        form then is back, for all that are under way until it has gone wrong once more.
         """
         assert self.out_after is not None
         probes, out_s, back_s = 0, AVOID_S, AVOID_S
@@ -44,7 +45,7 @@ class Trial:
             probes += 1
             out_s = min(out_s * 2, OUT_S_MAX)
             back_s += out_s
-        return self.out_after - 1 + callers + probes
+        return self.out_after - 1 + callers + probes * (callers if len(self.spoils) == 1 else 1)
 
 
 def usage(prompt: object, completion: object) -> dict[str, Any]:

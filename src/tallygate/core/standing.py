@@ -1,6 +1,7 @@
 """How one place has done lately, and what follows for the choice: is it left out, and how heavily is it loaded?
 
-A place that fails is left out for as long as the retry table says, and for twice as long each time that it fails again.
+A place that fails is left out for as long as the retry table says, and for twice as long each time that it fails again
+before it has been well for a while: one that spoils some answers and not others would else be back at once, each time.
 When that time is over it is *probed*: one call at a time, until one has shown that it works. A place that only starts
 answers and does not finish them has to finish one. Besides, each place has a load, by which one of two is chosen: the
 calls under way there, times how long its first bytes take, times what it has been blamed for lately. All of these fade,
@@ -28,7 +29,8 @@ FLOOR_S: Final = 0.05
 """First bytes that come sooner are alike: between places on one continent, that much is the network's own doing."""
 
 FADE_S: Final = 30.0
-"""After so long, half of what is known of a place's speed, or blamed on it, is forgotten."""
+"""After so long, half of what is known of a place's speed, or blamed on it, is forgotten; and while it is well, one of
+the times that it was left out."""
 
 SHARE: Final = 0.3
 """How much of the average the latest first byte makes."""
@@ -97,6 +99,7 @@ class Standing:
     """
 
     __slots__ = (
+        "_back_s",
         "_blame",
         "_blame_s",
         "_blames",
@@ -130,6 +133,7 @@ class Standing:
         self._out_until_s = 0.0
         self._marks = 0
         self._strikes = 0
+        self._back_s = 0.0
         self._must_finish = False
         self._probe: Sent | None = None
         self._ttft_s: float | None = None
@@ -282,6 +286,8 @@ class Standing:
     def _leave_out(self, for_s: float, reason: str, *, grows: bool) -> None:
         now_s = self._now_s()
         if now_s >= self._out_until_s:  # what fails together, while it is out already, fails once
+            if not self._out_until_s:
+                self._strikes -= min(int((now_s - self._back_s) / FADE_S), self._strikes)
             self._strikes += 1
         if grows and for_s < OUT_S_MAX:
             for_s = min(for_s * 2 ** min(self._strikes - 1, 10), OUT_S_MAX)
@@ -293,5 +299,5 @@ class Standing:
     def _clear(self, sent: Sent) -> None:
         """Put it back into the choice, unless it was left out again since the call began, or for good."""
         if self._out_until_s and sent.marks == self._marks and not self.is_out_for_good:
-            self._out_until_s, self._strikes, self._must_finish = 0.0, 0, False
+            self._out_until_s, self._back_s, self._must_finish = 0.0, self._now_s(), False
             self._probe, self.moved_to = None, None
