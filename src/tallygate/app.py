@@ -19,7 +19,6 @@ from tallygate.api.admin import AdminApi
 from tallygate.api.balance import BalanceApi
 from tallygate.api.callers import Callers
 from tallygate.api.counting import CountingRouter
-from tallygate.api.edge import Edge
 from tallygate.api.estimate import EstimateApi
 from tallygate.api.identity import IdentityApi
 from tallygate.api.metrics import MetricsApi
@@ -28,7 +27,6 @@ from tallygate.api.pricing import PricingApi
 from tallygate.api.problems import Problems
 from tallygate.api.proofs import ProofApi
 from tallygate.api.public import PublicApi
-from tallygate.api.server import HttpServer
 from tallygate.api.usage import UsageAnswers, UsageApi
 from tallygate.core import ids
 from tallygate.core.catalog import Catalog
@@ -39,7 +37,14 @@ from tallygate.core.pricing import reconciled
 from tallygate.core.tags import Tags
 from tallygate.entropy import EntropyPool
 from tallygate.feeds import Feeds, build_feeds
-from tallygate.front import build_public_edge, build_public_server, describe_admin, describe_public
+from tallygate.front import (
+    build_admin_edge,
+    build_admin_server,
+    build_public_edge,
+    build_public_server,
+    describe_admin,
+    describe_public,
+)
 from tallygate.metrics import Metrics, Watched
 from tallygate.network.webhook import deliver_events
 from tallygate.opening import open_books, open_proofs
@@ -58,7 +63,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tallygate.api.admin.alarms import Lookout
+    from tallygate.api.edge import Edge
     from tallygate.api.http import Route
+    from tallygate.api.server import HttpServer
     from tallygate.config import Settings
     from tallygate.core.ledger.reconciliation import Attempt, Reconciliation
     from tallygate.network.pool import UpstreamPool
@@ -235,7 +242,14 @@ def build(
         feeds=feeds,
         guard=KeyGuard(relay, ledger) if settings.keys.calls_under_way == "cut" else None,
         public_edge=build_public_edge(settings.server.edge, router, callers, problems, mint_request_id, now_s),
-        admin_edge=Edge(CountingRouter(admin_routes, problems, metrics), problems, mint_request_id),
+        admin_edge=build_admin_edge(
+            settings.server.edge,
+            CountingRouter(admin_routes, problems, metrics),
+            admin,
+            problems,
+            mint_request_id,
+            now_s,
+        ),
     )
 
 
@@ -294,7 +308,7 @@ async def serve(
         stack.push_async_callback(gateway.feeds.close)
         server = settings.server
         public = build_public_server(server, gateway.public_edge)
-        admin = HttpServer(gateway.admin_edge)
+        admin = build_admin_server(server.edge, gateway.admin_edge)
         stack.push_async_callback(admin.close)
         stack.push_async_callback(public.close)
         await sweep(settings, gateway)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tallygate.api.cors import Cors
@@ -36,6 +37,25 @@ def build_public_edge(
     gate = Gate(router=router, callers=callers, problems=problems, mint_id=mint_id, now_s=now_s, allowance=settings)
     cors = Cors(settings.cors_origins) if settings.cors_origins else None
     return Edge(router, problems, mint_id, gate, cors)
+
+
+def build_admin_edge(
+    settings: EdgeSettings,
+    router: Router,
+    admin: AdminApi,
+    problems: Problems,
+    mint_id: Callable[[], str],
+    now_s: Callable[[], float],
+) -> Edge:
+    """Return the operator's routes behind their gate: failed keys are counted, what the operator does is not."""
+    allowance = replace(settings, requests_per_minute_per_address=None)
+    gate = Gate(router=router, callers=admin.key, problems=problems, mint_id=mint_id, now_s=now_s, allowance=allowance)
+    return Edge(router, problems, mint_id, gate)
+
+
+def build_admin_server(settings: EdgeSettings, edge: Edge) -> HttpServer:
+    """Return the operator's listener, not yet listening."""
+    return HttpServer(edge, gate=edge.gate, turnstile=Turnstile(settings.failed_keys_per_second))
 
 
 def build_public_server(settings: ServerSettings, edge: Edge) -> HttpServer:

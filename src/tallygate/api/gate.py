@@ -22,20 +22,29 @@ from tallygate.core.sources import SourceLimit, find_caller, is_within, source_o
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tallygate.api.callers import Callers
     from tallygate.api.http import Router
     from tallygate.api.problems import Problems
     from tallygate.core.sources import Network
 
     Heads = Sequence[tuple[bytes, bytes]]
 
-_KEYED: Final = (Access.KEY, Access.TELLS)
+_KEYED: Final = (Access.KEY, Access.TELLS, Access.WELCOME)
 
 PATH_MAX: Final = 32
 """How many proxies may have passed a call on; what a caller puts in front of that is not looked at."""
 
 _FOR: Final = re.compile(rb'(?:^|[;\s])for=(?:"([^"]*)"|([^;,\s"]*))', re.IGNORECASE)
 _PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([0-9.]+))(?::[0-9]{1,5})?")
+
+
+class Keys(Protocol):
+    """Who may call a listener's routes."""
+
+    def knows(self, token: bytes | None) -> bool:
+        """Say whether a token is a key at all."""
+
+    def refuse_unknown(self) -> Refusal:
+        """Return what is said to whoever has none."""
 
 
 class Allowance(Protocol):
@@ -99,7 +108,7 @@ class Gate:
         self,
         *,
         router: Router,
-        callers: Callers,
+        callers: Keys,
         problems: Problems,
         mint_id: Callable[[], str],
         now_s: Callable[[], float],
@@ -137,8 +146,10 @@ class Gate:
     def _weigh(self, access: Access, headers: Heads, peer: tuple[str, int] | None) -> Refusal | None:
         refusal = None if access is Access.PROBE else self._take(self._requests, headers, peer, "requests")
         if refusal is None and access in _KEYED and not self._callers.knows(_read_token(headers)):
+            if access is Access.WELCOME and not any(name == b"authorization" for name, _ in headers):
+                return None
             refusal = self._take(self._failures, headers, peer, "failed API keys")
-            if refusal is None and access is Access.KEY:
+            if refusal is None and access is not Access.TELLS:
                 refusal = self._callers.refuse_unknown()
         return refusal
 

@@ -89,6 +89,8 @@ class Access(Enum):
     """The same, but it is the route that refuses whoever shows none, in words of its own."""
     OWN = auto()
     """Whoever shows a key of another kind, which the route knows by itself."""
+    WELCOME = auto()
+    """Everybody; but who shows a key has to show a good one."""
     OPEN = auto()
     """Everybody."""
     PROBE = auto()

@@ -50,7 +50,7 @@ class ModelApi:
 
     def routes(self) -> Sequence[Route]:
         """Return the table of routes."""
-        access = Access.OPEN if self._public else Access.KEY
+        access = Access.WELCOME if self._public else Access.KEY
         return (
             Route("GET", "/v1/models", self.models, "The models that can be served now, with prices.", access=access),
             Route("GET", "/v1/models/{id...}", self.model, "One model, by id or alias, in any case.", access=access),

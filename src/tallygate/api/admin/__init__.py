@@ -39,6 +39,25 @@ GROUPS: Final = (AccountRoutes, KeyRoutes, PriceRoutes, NetworkRoutes, AlarmRout
 """The routes under `/admin/v1`, in the order of the reference."""
 
 
+class OperatorKey:
+    """The key of the operator's listener.
+
+    Args:
+        key: What the operator shows; None answers nobody.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        self._key = None if key is None else key.encode()
+
+    def knows(self, token: bytes | None) -> bool:
+        """Say whether a token is the key."""
+        return self._key is not None and token is not None and hmac.compare_digest(token, self._key)
+
+    def refuse_unknown(self) -> Refusal:
+        """Return what is said to whoever does not have it."""
+        return Refusal(Code.INVALID_API_KEY, "The admin key is wrong or missing.")
+
+
 class AdminApi:
     """All of the operator's routes.
 
@@ -55,6 +74,9 @@ class AdminApi:
         entropy: Gives so many random bytes.
         now_ns: Wall clock in nanoseconds.
         key_prefix: How new keys begin.
+
+    Attributes:
+        key: What the operator shows.
     """
 
     def __init__(
@@ -73,7 +95,7 @@ class AdminApi:
         now_ns: Callable[[], int],
         key_prefix: str = KEY_PREFIX,
     ) -> None:
-        self._admin_key = None if admin_key is None else admin_key.encode()
+        self.key = OperatorKey(admin_key)
         self._groups = (
             AccountRoutes(ledger, keys, Digests(pepper), now_ns),
             KeyRoutes(ledger, keys, catalog, pepper, key_prefix, entropy, now_ns),
@@ -96,9 +118,8 @@ class AdminApi:
         """Return a handler that answers only the operator, and tells what it does not find."""
 
         async def answer(request: Request, sink: Sink) -> Response | None:
-            token = read_bearer(request)
-            if self._admin_key is None or token is None or not hmac.compare_digest(token, self._admin_key):
-                raise Refusal(Code.INVALID_API_KEY, "The admin key is wrong or missing.")
+            if not self.key.knows(read_bearer(request)):
+                raise self.key.refuse_unknown()
             if request.method not in {"GET", "HEAD"} and not route.claims and b"idempotency-key" in request.headers:
                 message = f"This route takes no {HEADER}; deposits and corrections do."
                 raise Refusal(Code.UNSUPPORTED_HEADER, message, param=HEADER)

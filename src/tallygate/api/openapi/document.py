@@ -106,9 +106,9 @@ def plain_path(path: str) -> str:
 def find_codes(route: Route, operation: Operation, listener: Listener) -> list[Code]:
     """Return why a route can refuse, in the order of the table of errors."""
     codes = {*_ANY_ROUTE, *operation.codes}
-    if route.access in _KEYED:
+    if route.access in _KEYED or route.access is Access.WELCOME:
         codes.add(Code.INVALID_API_KEY)
-    if listener.is_public and route.access is Access.KEY:
+    if listener.is_public and route.access in {Access.KEY, Access.WELCOME}:
         codes.add(Code.ACCOUNT_DEACTIVATED)
     if listener.is_public and route.access is not Access.PROBE:
         codes.add(Code.RATE_LIMIT_EXCEEDED)

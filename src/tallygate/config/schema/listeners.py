@@ -76,7 +76,8 @@ class Server(Section):
         kinds.Whole(1, 10_000_000),
         "no limit",
         "How many requests with a key that is none are told so (401), from one address in any 60 seconds. One more is "
-        "told to wait (429), and its connection is read but once a second. Good keys are served all the same.",
+        "told to wait (429), and its connection is read but once a second. Good keys are served all the same. Admin "
+        "keys are counted by themselves.",
     )
     failed_keys_per_second = defaulting(
         kinds.Whole(1, 1_000_000),
