@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tallygate.devnet import Devnet, DevnetSettings, NodeSettings, Scheme
+from tallygate.devnet.server import Reply
 from tallygate.direct import (
     EndpointError,
     Node,
@@ -25,6 +26,8 @@ from tests.direct.network import in_thread, nodes_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tallygate.devnet.server import Request
 
 ADDRESS = new_wallet().address
 OTHER = new_wallet().address
@@ -158,3 +161,28 @@ def test_every_status_is_explained(status: int) -> None:
     """Whatever a node says, there is a sentence on what to change, and words that are not known do not matter."""
     assert explain(status, "").endswith(".")
     assert explain(status, "words of a version to come").endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (b'{"models": [{"id": "a", "price_per_token": 7}, {"id": "b", "price_per_token": 0}]}', {"a": 7, "b": 0}),
+        (b'{"models": [{"id": "a", "price_per_token": -1}, {"id": "b", "price_per_token": 1.5}, {"id": "c"}]}', {}),
+        (b'{"models": "many"}', {}),
+        (b"<html>", {}),
+    ],
+)
+async def test_prices_that_are_none_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch, devnet: Devnet, told: bytes, shown: dict[str, int]
+) -> None:
+    """A node's prices are read as a gateway reads them; what is no whole number of 0 or more is left out."""
+    answer = devnet._nodes[0]._public.answer
+
+    def lie(request: Request) -> Reply:
+        return Reply(200, told) if request.path == "/v1/governance/pricing" else answer(request)
+
+    monkeypatch.setattr(devnet._nodes[0]._public, "answer", lie)
+    view = await in_thread(look_around, devnet.nodes[0].url)
+
+    assert view.prices == shown
+    assert len(view.hosts) == 3

@@ -7,9 +7,11 @@ it, and its word on another node's address is what the network's own clients go 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from tallygate.core.askedprices import read_governance_pricing
 from tallygate.core.nodes import read_allowed, read_participants
+from tallygate.core.quoting import Amounts, QuoteError
 from tallygate.direct.errors import DirectError, EndpointError
 from tallygate.direct.web import get, parse_base_url
 
@@ -89,15 +91,14 @@ def _ask_allowed(base: str) -> frozenset[str]:
 
 
 def _ask_prices(base: str) -> Mapping[str, int]:
+    """Return the prices that can be read, which are whole numbers; none where a node does not tell."""
     found = get(f"{base}/v1/governance/pricing")
-    if found.status != 200:
+    try:
+        offers = read_governance_pricing(base, found.body) if found.status == 200 else {}
+    except QuoteError:
         return {}
-    prices = {}
-    for model in _list(_member(found.content, "models")):
-        name, price = _member(model, "id"), _member(model, "price_per_token")
-        if isinstance(name, str) and isinstance(price, int) and not isinstance(price, bool) and price >= 0:
-            prices[name] = price
-    return prices
+    amounts = {model: offer.amounts for model, offer in offers.items() if isinstance(offer.amounts, Amounts)}
+    return {model: int(told.input) for model, told in amounts.items() if told.input.isdigit()}
 
 
 def _show_hosts(participants: Sequence[Participant], allowed: frozenset[str]) -> tuple[Host, ...]:
@@ -106,11 +107,3 @@ def _show_hosts(participants: Sequence[Participant], allowed: frozenset[str]) ->
         with contextlib.suppress(EndpointError):
             hosts.append(Host(parse_base_url(url), address, models, excluded, not allowed or address in allowed))
     return tuple(hosts)
-
-
-def _member(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else None
-
-
-def _list(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list) else ()
