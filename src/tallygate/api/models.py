@@ -1,7 +1,7 @@
 """The models that callers may ask for, with their limits and prices.
 
 The list is what the configuration, the price sheet and the upstreams' settings say, so it does not empty while the
-network is away: a model all of whose places are out for now stays in it, marked `degraded`.
+network is away: a model all of whose places are out or quiet for now stays in it, marked `degraded`.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def show_models(cards: Sequence[ModelCard], works: Callable[[str], bool]) -> Res
         MODELS,
         tag("p", prose("Ids and other names can be written in any case. The same for programs: `GET /v1/models`.")),
         _listed("Models", heads, rows),
-        tag("p", prose("A model is `degraded` while every place that serves it is left out for now.")),
+        tag("p", prose("A model is `degraded` while every place that serves it is left out, or the network is quiet.")),
     )
 
 
