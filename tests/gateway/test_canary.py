@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("cut", {"after_frames": 3}),
     ("error_event", {"after_frames": 2}),
 )
+MESSAGE = re.compile(rb'"error":\{"message":("(?:[^"\\]|\\.)*")')
 ADMIN_PATHS = ("accounts", "keys", "prices", "upstreams", "events")
 
 
@@ -43,6 +45,7 @@ class Choir:
         self.canaries = canaries
         self.errors: list[tuple[bytes, tuple[str, ...]]] = []
         self.statuses: list[int] = []
+        self.messages: set[str] = set()
 
     async def ask(
         self, method: str, path: str, body: bytes = b"", *, told: tuple[str, ...] = (), **headers: str
@@ -64,6 +67,7 @@ class Choir:
         answer = await caller.answer()
         await caller.close()
         self.statuses.append(answer.status)
+        self.messages |= {json.loads(text) for text in MESSAGE.findall(answer.body)}
         if answer.status >= 400:
             self.errors.append((str(sorted(answer.headers.items())).encode() + answer.body, told))
         return answer
@@ -231,6 +235,9 @@ async def test_what_callers_write_is_found_nowhere(tmp_path: Path) -> None:
     assert canaries.find_in(logs | seen | running | killed | files) == []
     assert [finding for body, told in choir.errors for finding in canaries.find("error", body, told)] == []
     assert {200, 400, 401, 404, 415, 422, 502, 503} <= set(choir.statuses)
+    assert len(choir.messages) > 20
+    # What the log tells the operator has words of its own, whatever a caller was told.
+    assert [message for message in choir.messages if message.encode() in b"".join(logs.values())] == []
     assert len(list(canaries.forms())) > 500
     assert len(inferences) > 10
     for figure in (f'tallygate_endings_total{{ending="settle",model="{MODEL}"}}', "tallygate_commit_seconds_count"):
