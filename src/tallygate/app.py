@@ -233,7 +233,8 @@ def build(
     def mint_request_id() -> str:
         return ids.request_id(entropy(12))
 
-    router, now_s = CountingRouter(routes, problems, metrics), machine.monotonic_s
+    edge, now_s = settings.server.edge, machine.monotonic_s
+    router, admin_router = [CountingRouter(some, problems, metrics) for some in (routes, admin_routes)]
     return Gateway(
         ledger=ledger,
         upstreams=upstreams,
@@ -241,15 +242,8 @@ def build(
         public=public,
         feeds=feeds,
         guard=KeyGuard(relay, ledger) if settings.keys.calls_under_way == "cut" else None,
-        public_edge=build_public_edge(settings.server.edge, router, callers, problems, mint_request_id, now_s),
-        admin_edge=build_admin_edge(
-            settings.server.edge,
-            CountingRouter(admin_routes, problems, metrics),
-            admin,
-            problems,
-            mint_request_id,
-            now_s,
-        ),
+        public_edge=build_public_edge(edge, router, callers, problems, mint_request_id, now_s),
+        admin_edge=build_admin_edge(edge, admin_router, admin, problems, mint_request_id, now_s),
     )
 
 
