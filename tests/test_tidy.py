@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tallygate.cli.loading import COMMANDS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -210,6 +212,7 @@ def test_rule(folder: str, rule: Callable[[Module], Iterator[str]]) -> None:
 def test_no_module_is_dead() -> None:
     """Every module of the package is reached by imports from the program's entry, or named by a test."""
     named = {name for module in modules("tests") for name in imported(module)} | {"tallygate.__main__"}
+    named |= {f"tallygate.cli.{where.partition(':')[0]}" for where in COMMANDS.values()}  # loaded when they are called
     by_name = {module.dotted: module for module in modules("src")}
     reached: set[str] = set()
     ahead = [name for name in named if name in by_name]
