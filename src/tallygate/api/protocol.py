@@ -11,8 +11,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from tallygate.api.exchange import ExchangingProtocol
 from tallygate.api.glance import read_plain
 from tallygate.api.wire import last_answer
 from tallygate.core import ids
@@ -62,7 +61,7 @@ class Gate(Protocol):
         """Say whether a connection carries one caller's requests only, so that it can be made to wait."""
 
 
-class GuardedProtocol(HttpToolsProtocol):
+class GuardedProtocol(ExchangingProtocol):
     """A connection with its guards.
 
     Args:
@@ -76,7 +75,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._note_lost = note_lost
         self._gate = gate
         self._turnstile = turnstile
-        self._head_bytes = self._message_bytes = self._hosts = 0
+        self._head_bytes = self._message_bytes = 0
         self._ends = False
         self._in_head = True
         self._skipped: Refusal | None = None
@@ -125,7 +124,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = True
         self._is_wary = False
-        self._head_bytes = self._message_bytes = self._hosts = 0
+        self._head_bytes = self._message_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """Count the request's target."""
@@ -133,16 +132,13 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header; keep it if it may be kept, and is not one that comes after the body."""
+        """Count a header; keep it if it may be kept, and is not one that comes after the body.
+
+        There are many of them, and a call of a function for each; what they say is looked at once all are there.
+        """
         self._head_bytes += len(name) + len(value) + 4
         if self._in_head and self._head_bytes <= HEAD_BYTES_MAX:
-            # What uvicorn does with a header is done here, since calling it costs more than that.
-            name = name.lower()
-            self.headers.append((name, value))
-            if name == b"host":
-                self._hosts += 1 if _HOST.fullmatch(value) else 2
-            elif name == b"expect" and value.lower() == b"100-continue":
-                self.expect_100_continue = True
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head has ended; the body has a time of its own."""
@@ -181,17 +177,27 @@ class GuardedProtocol(HttpToolsProtocol):
     def _check_head(self) -> None:
         """Refuse what no route could answer; make an answer that HTTP/1.0 can read, if that is spoken."""
         version, method = self.parser.get_http_version(), self.parser.get_method()
+        said = dict(self.headers)
         if self._head_bytes > HEAD_BYTES_MAX:
             self.refuse(Code.HEAD_TOO_LARGE)
-        elif version not in {"1.1", "1.0"} or self._hosts > 1 or (version == "1.1" and not self._hosts):
+        elif version not in {"1.1", "1.0"} or not self._names_host(said, version):
             self.refuse(Code.INVALID_HTTP)
         elif method == b"CONNECT":
             self.refuse(Code.INVALID_HTTP)  # it is for proxies of another kind
         elif self.parser.should_upgrade() and method not in {b"GET", b"HEAD", b"OPTIONS"}:
             self.refuse(Code.UNSUPPORTED_HEADER)  # the parser would lose the body
         elif version == "1.0":
-            self.expect_100_continue = False
             self.app = _Unframed(self, self.config.loaded_app)
+        else:
+            self.expect_100_continue = said.get(b"expect", b"").lower() == b"100-continue"
+
+    def _names_host(self, said: dict[bytes, bytes], version: str) -> bool:
+        """Return whether `Host` stands there once and can be one; HTTP/1.0 may leave it out."""
+        host = said.get(b"host")
+        if host is None:
+            return version == "1.0"
+        is_single = len(said) == len(self.headers) or [name for name, _ in self.headers].count(b"host") == 1
+        return is_single and _HOST.fullmatch(host) is not None
 
     def _is_turned_away(self) -> bool:
         """Refuse what can be refused with one write, as the long way would; return whether it was."""

@@ -41,6 +41,7 @@ class HttpServer:
         gate: Refuses what a request's head alone condemns, before the application is asked.
         head_s_max: How long a request's head may take to arrive.
         body_s_max: How long its body may take.
+        idle_s_max: How long a connection is kept that is not used.
         turnstile: Where connections wait that have shown a bad key.
         sweep_s: How often their patience is looked at.
     """
@@ -52,6 +53,7 @@ class HttpServer:
         gate: Gate | None = None,
         head_s_max: float = 10.0,
         body_s_max: float = 60.0,
+        idle_s_max: float = IDLE_S_MAX,
         turnstile: Turnstile | None = None,
         sweep_s: float = SWEEP_S,
     ) -> None:
@@ -66,7 +68,7 @@ class HttpServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=int(IDLE_S_MAX),
+            timeout_keep_alive=int(idle_s_max),
         )
         self._config.load()
         self._gate = gate
@@ -133,6 +135,7 @@ class HttpServer:
         for connection in tuple(self._state.connections):
             if isinstance(connection, GuardedProtocol):
                 connection.check_patience(now_s, self._head_s_max, self._body_s_max)
+                connection.close_if_idle(now_s)
         self._sweeper = loop.call_later(self._sweep_s, self._sweep)
 
     @staticmethod
