@@ -157,6 +157,7 @@ def test_any_division_has_the_events_of_the_standard(stream: bytes, cuts: list[i
 
 @given(st.lists(st.lists(WHOLE_EVENTS | PIECES, max_size=4).map(b"".join), max_size=6))
 @example([b"\n", b"data: a\n\ndata: b\n\n", b"data: a\n\n\n", b"data: \n\n"])
+@example([b"data: a\n\n", MARK + b"data: b\n\n"])
 @example([b"", b"data: a\n\n", MARK + b"data: b\n\n"])
 @example([b"data: a", b"\n\rdata: b\n\n"])
 @example([b"\r", b"\ndata: a\n\n", b"data: a\r\n\n", b"\ndata: b\n\n"])

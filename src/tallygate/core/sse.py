@@ -90,8 +90,9 @@ class EventParser:
         # The last byte was \r, so that a \n now would belong to the same line end.
         self._after_return = False
         self._failed = False
-        # At an event's boundary with nothing remembered: the next bytes can be read by themselves.
-        self._idle = False
+        # At an event's boundary with nothing remembered: the next bytes can be read by themselves. So they can at the
+        # beginning, unless they are a byte order mark, with which no data line begins.
+        self._idle = True
 
     @property
     def pending(self) -> bool:
@@ -109,6 +110,7 @@ class EventParser:
             # No line end but those between and at the end: each event is a single data line.
             whole = data.startswith(_DATA) and data.count(b"\n") == 2 * len(payloads)
             if whole and b"\r" not in data:
+                self._head = None
                 return payloads
         events: list[bytes] = []
         self._take_any(data, events)

@@ -59,7 +59,7 @@ class _Template(NamedTuple):
         before: What comes before the text's opening quote.
         after: What comes from its closing quote on, so that it is found at once.
         text_begin: Where the opening quote is.
-        text_end: Where what follows the closing quote begins, counted from the end (not above zero).
+        text_end: Where what follows the closing quote begins, from the end (below zero: an object ends there).
         out_before: What goes out before the opening quote.
         out_after: What goes out after the closing quote.
         more_bytes: What else of the frame is counted as written, less the two quotes.
@@ -118,16 +118,16 @@ class Relayed:
 
     def feed(self, payloads: Sequence[bytes]) -> bytes:
         """Return what of these events goes to the caller now; what comes after `[DONE]` or a failure is dropped."""
-        out = []
+        out: list[bytes] = []
         for payload in payloads:
-            if self.done or self.failed:
-                break
             template = self._template
             if template is not None and payload.startswith(template[0]) and payload.endswith(template[1]):
                 spliced = self._splice(payload, template)
                 if spliced is not None:
                     out.append(spliced)
                     continue
+            if self.done or self.failed:
+                break
             if payload == DONE:
                 # An end before any choice is no answer.
                 self.done, self.failed = self.begun, not self.begun
@@ -136,6 +136,8 @@ class Relayed:
                     out.append(frame)
                 else:
                     self._withhold(self._held, frame)
+            if self.done or self.failed:
+                self._template = None  # nothing is taken any more, not even by the short way
         return b"".join(out)
 
     def end(self, usage_json: bytes) -> bytes:
@@ -159,7 +161,7 @@ class Relayed:
     def _splice(self, payload: bytes, template: _Template) -> bytes | None:
         """Return what a frame of the template becomes, or None if what differs is not one plain string."""
         _, _, begin, end, out_before, out_after, more_bytes = template
-        text = payload[begin : len(payload) + end]
+        text = payload[begin:end]
         try:
             _decode_string(text)
         except (msgspec.DecodeError, UnicodeDecodeError):

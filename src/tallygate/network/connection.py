@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
             self._owner.attach(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; what nobody asked for ends the connection."""
+        """Parse what came, and wake the reader, stop reading, or end the answer; what nobody asked for is an end."""
         answer = self._answer
         if answer is None:
             self._lose(None)  # Nobody asked for this, so nobody may take it for an answer.
@@ -197,15 +197,11 @@ class Connection(asyncio.Protocol):
                 self._finish(malformed)
                 return
             self._reusable = False
-        self._account(answer, len(data), answer.buffered_bytes - buffered_bytes)
-
-    def _account(self, answer: Answer, data_bytes: int, body_bytes: int) -> None:
-        """Book what a read has brought: wake the reader, stop reading, or end the answer."""
-        if body_bytes:
+        if answer.buffered_bytes > buffered_bytes:
             self._body_byte = True
             self._framing_bytes = 0
         else:
-            self._framing_bytes += data_bytes
+            self._framing_bytes += len(data)
         if self._complete:
             self._finish(None)
         elif self._framing_bytes >= FRAMING_BYTES_MAX:
@@ -215,7 +211,7 @@ class Connection(asyncio.Protocol):
                 self._reading_paused = True
                 assert self._transport is not None
                 self._transport.pause_reading()
-            if answer.status:
+            if answer.waiter is not None and answer.status:
                 answer.wake()
 
     def eof_received(self) -> None:
