@@ -31,11 +31,10 @@ class InvalidAmountError(ValueError):
 
 def format_usd(picousd: int) -> str:
     """Return an amount in dollars as a plain, exact decimal: `17_500_000` pico-dollars are `"0.0000175"`."""
-    sign = "-" if picousd < 0 else ""
-    dollars, rest = divmod(abs(picousd), PICOUSD_PER_USD)
-    if not rest:
-        return f"{sign}{dollars}"
-    return f"{sign}{dollars}.{rest:012d}".rstrip("0")
+    if picousd < 0:
+        return f"-{format_usd(-picousd)}"
+    dollars, rest = divmod(picousd, PICOUSD_PER_USD)
+    return f"{dollars}.{rest:012d}".rstrip("0") if rest else str(dollars)
 
 
 def format_cents(picousd: int) -> str:

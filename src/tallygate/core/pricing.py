@@ -92,8 +92,7 @@ class Sheet(msgspec.Struct, frozen=True):
         return msgspec.json.decode(text, type=cls)
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(msgspec.Struct, frozen=True, gc=False):
     """What a caller pays, in pico-dollars."""
 
     base: int

@@ -178,7 +178,8 @@ class EmbeddedLedger(EmbeddedAccess):
         """Return the bound of the answer that a hold would be taken with now; takes nothing."""
         books = self._books
         account, price = books.account(request.account), books.sheet.prices[request.model]
-        return bound_hold(account, request, price, books.sheet.fee_ppm, books.spendings, self._now_ns())
+        bound = bound_hold(account, request, price, books.sheet.fee_ppm, books.spendings, self._now_ns())
+        return bound.completion_tokens
 
     async def hold(self, request: HoldRequest) -> Hold:
         """Set the most that an inference can cost aside, record its first sending, and take its claim."""

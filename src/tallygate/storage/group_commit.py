@@ -119,7 +119,8 @@ class GroupCommit:
         self.check()
         if written is not None:
             self._gathering.entries.append(written)
-        self._gathering.rows.extend(rows)
+        if rows:
+            self._gathering.rows.extend(rows)
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._dispatch)

@@ -10,7 +10,7 @@ It is asked in the very step in which a hold is taken, so no two calls are ever 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tallygate.core.ledger import refusals
 from tallygate.core.pricing import affordable_completion_tokens, cost_of
@@ -19,13 +19,20 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.records import Account, HoldRequest
     from tallygate.core.ledger.spending import Spendings
     from tallygate.core.limits import Limits
-    from tallygate.core.pricing import Price
+    from tallygate.core.pricing import Cost, Price
+
+
+class Bound(NamedTuple):
+    """How long an answer may be, in tokens of all choices together, and what all of the call costs then."""
+
+    completion_tokens: int
+    cost: Cost
 
 
 def bound_hold(
     account: Account, request: HoldRequest, price: Price, fee_ppm: int, spendings: Spendings, now_ns: int
-) -> int:
-    """Return the bound of an answer, in tokens of all choices together, for which money can be set aside now.
+) -> Bound:
+    """Return the bound of an answer for which money can be set aside now.
 
     Raises:
         Refusal: It would exceed a spend limit of its key or its account (`spend_limit_exceeded`), or as below.
@@ -70,17 +77,18 @@ def bound_cost(account: Account, request: HoldRequest, price: Price, fee_ppm: in
     return required if request.shrink is None else min(required, max(account.available, 0))
 
 
-def bound_completion(account: Account, request: HoldRequest, price: Price, fee_ppm: int) -> int:
-    """Return the bound of an answer that the account's available money pays for, in tokens of all choices together.
+def bound_completion(account: Account, request: HoldRequest, price: Price, fee_ppm: int) -> Bound:
+    """Return the bound of an answer that the account's available money pays for.
 
     Raises:
         Refusal: There is none: the account cannot pay (`insufficient_balance`), or only once calls under way have
             ended (`balance_held`).
     """
     prompt, completion = request.prompt_tokens_max, request.completion_tokens_max
-    required = cost_of(price, fee_ppm, prompt, completion).total
+    cost = cost_of(price, fee_ppm, prompt, completion)
+    required = cost.total
     if required <= account.available:
-        return completion
+        return Bound(completion, cost)
     if request.shrink is None or required <= account.balance:
         raise refusals.short_of_money(account, required)
     choices, tokens_min = request.shrink
@@ -88,4 +96,5 @@ def bound_completion(account: Account, request: HoldRequest, price: Price, fee_p
     affordable = affordable_completion_tokens(price, fee_ppm, prompt, account.available) // choices * choices
     if affordable < least:
         raise refusals.short_of_money(account, cost_of(price, fee_ppm, prompt, least).total)
-    return min(affordable, completion)
+    bound = min(affordable, completion)
+    return Bound(bound, cost_of(price, fee_ppm, prompt, bound))

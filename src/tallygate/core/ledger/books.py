@@ -39,7 +39,7 @@ from tallygate.core.ledger.records import (
 )
 from tallygate.core.ledger.spending import Spendings
 from tallygate.core.money import ACCOUNT_PICOUSD_MAX
-from tallygate.core.pricing import FREE, Cost, Sheet, cost_of
+from tallygate.core.pricing import FREE, Cost, Sheet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -154,9 +154,8 @@ class Books:
         sheet = self.sheet
         price = sheet.prices[request.model]
         now_ns = self._now_ns()  # once: the day whose limit is asked is the day of the entry
-        completion_tokens_max = bound_hold(account, request, price, sheet.fee_ppm, self.spendings, now_ns)
-        cost = cost_of(price, sheet.fee_ppm, request.prompt_tokens_max, completion_tokens_max)
-        amount = cost.total
+        bound = bound_hold(account, request, price, sheet.fee_ppm, self.spendings, now_ns)
+        amount = bound.cost.total
         written = self._write(
             e.HOLD,
             account,
@@ -170,7 +169,7 @@ class Books:
             model=request.model,
             sheet_version=sheet.version,
             prompt_tokens=request.prompt_tokens_max,
-            completion_tokens=completion_tokens_max,
+            completion_tokens=bound.completion_tokens,
             upstream=request.first.upstream,
             node=request.first.node,
             tag=request.tag,
@@ -186,8 +185,8 @@ class Books:
             price,
             sheet.fee_ppm,
             request.prompt_tokens_max,
-            completion_tokens_max,
-            cost,
+            bound.completion_tokens,
+            bound.cost,
             {request.first: None},
             written.entry.time_ns,
             {request.first[:2]},
@@ -228,7 +227,9 @@ class Books:
         self._check_open(hold, ends)
         cost, flags, unpaid, overrun = find_charge(hold, ends, usage)
         delivered = self._end_others(hold, ends, unpaid)
-        end = ends[-1]._replace(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
+        end = ends[-1]
+        if end.prompt_tokens != usage.prompt_tokens or end.completion_tokens != usage.completion_tokens:
+            end = end._replace(prompt_tokens=usage.prompt_tokens, completion_tokens=usage.completion_tokens)
         bills = {end.sending.upstream: end.bill_ngonka}
         written = self._end(
             e.SETTLE, hold, end, cost, bills, unpaid[-1], flags=flags, reason=usage.basis, overrun=overrun
@@ -380,16 +381,14 @@ class Books:
     ) -> Written:
         """Make an entry, then move the account by what it says: all that can fail has been done by then."""
         check_balanced(postings)
+        after: tuple[str | None, int | None, int | None, int | None] = (None, None, None, None)
         if account is not None:
             available, held = account.available + available, account.held + held
             if held < 0 or (kind == e.HOLD and available < 0):
                 raise InvariantBrokenError("an act would have taken an account below zero")
-            fields["account"] = account.id
-            fields["account_sequence"] = account.sequence + 1
-            fields["available_after"] = available
-            fields["held_after"] = held
+            after = (account.id, account.sequence + 1, available, held)
         nonce, time_ns = self._entropy(e.ID_BYTES), self._now_ns() if now_ns is None else now_ns
-        entry = Entry(e.FORMAT, kind, nonce, time_ns, self.writer, self.epoch, postings=postings, **fields)
+        entry = Entry(e.FORMAT, kind, nonce, time_ns, self.writer, self.epoch, *after, postings=postings, **fields)
         entry_bytes = e.encode_entry(entry)
         if account is not None:
             if available + held > account.balance:

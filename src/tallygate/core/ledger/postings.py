@@ -9,8 +9,6 @@ from tallygate.core.ledger import entry as e
 from tallygate.core.pricing import FREE, Cost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from tallygate.core.ledger.entry import Posting
     from tallygate.core.ledger.records import Account
 
@@ -28,15 +26,23 @@ def usd_postings(account: Account, available: int, held: int, cost: Cost = FREE)
 
 def ngonka_postings(bills: dict[str, int], unpaid: int) -> tuple[Posting, ...]:
     """Return the NGONKA postings of upstreams' bills, sorted, without those of zero."""
-    paid = sum(bills.values()) - unpaid
-    if paid < 0 or unpaid < 0 or min(bills.values(), default=0) < 0:
-        raise InvariantBrokenError("an upstream's bill cannot be negative, nor less than what of it is unpaid")
-    payables: Iterable[Posting] = [(e.NGONKA, e.payable_account(name), -bill) for name, bill in bills.items()]
+    payables: list[Posting] = []
+    paid = -unpaid
+    for name, bill in bills.items():
+        if bill < 0:
+            raise InvariantBrokenError("an upstream's bill cannot be negative")
+        if bill:
+            paid += bill
+            payables.append((e.NGONKA, e.payable_account(name), -bill))
+    if paid < 0 or unpaid < 0:
+        raise InvariantBrokenError("what is unpaid of upstreams' bills cannot be negative, nor more than they are")
     # Sorted as ledger accounts: by the upstreams' names alone, `a` would come before `a-b`, and `a/…` after `a-b/…`.
-    if len(bills) > 1:
-        payables = sorted(payables)
-    postings = ((e.NGONKA, e.COST_PAID, paid), (e.NGONKA, e.COST_UNPAID, unpaid), *payables)
-    return tuple([posting for posting in postings if posting[2]])
+    payables.sort()
+    if unpaid:
+        payables.insert(0, (e.NGONKA, e.COST_UNPAID, unpaid))
+    if paid:
+        payables.insert(0, (e.NGONKA, e.COST_PAID, paid))
+    return tuple(payables)
 
 
 def check_balanced(postings: tuple[Posting, ...]) -> None:

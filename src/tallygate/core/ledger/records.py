@@ -12,6 +12,7 @@ from tallygate.core.limits import UNLIMITED
 if TYPE_CHECKING:
     from tallygate.core.idempotency import Claim
     from tallygate.core.ledger.entry import Entry
+    from tallygate.core.ledger.spending import Spending
     from tallygate.core.limits import Limits
     from tallygate.core.pricing import Cost, Price
 
@@ -127,6 +128,7 @@ class Hold:
         taken_ns: When it was taken, by the wall clock: its charge counts in that day and month.
         begun: Part and try of every sending ever begun.
         tag: What its caller attributes it to.
+        counted_in: The spending of its account and of its key, where it counts until it has ended.
     """
 
     id: bytes
@@ -144,6 +146,7 @@ class Hold:
     taken_ns: int
     begun: set[tuple[int, int]] = field(default_factory=set)
     tag: bytes | None = None
+    counted_in: tuple[Spending, ...] = ()
 
 
 class Settlement(NamedTuple):

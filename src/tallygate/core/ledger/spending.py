@@ -82,7 +82,12 @@ class Spending:
 
     def charge(self, day: int, picousd: int) -> None:
         """Count a charge for what was set aside on a day."""
-        self.add(day, picousd, month_of(day), picousd, picousd)
+        if day == self.day:  # as nearly always, and then it is of that month too
+            self.day_picousd += picousd
+            self.month_picousd += picousd
+            self.total_picousd += picousd
+        else:
+            self.add(day, picousd, month_of(day), picousd, picousd)
 
     def add(self, day: int, day_picousd: int, month: int, month_picousd: int, total_picousd: int) -> None:
         """Count what was spent up to a day and in a month, where nothing later is counted with it."""
@@ -165,14 +170,14 @@ class Spendings:
     def set_aside(self, hold: Hold) -> None:
         """Count what a hold has set aside."""
         day, picousd = hold.taken_ns // DAY_NS, hold.cost.total
-        of_account, of_key = self._find(hold.account.id, hold.key_id)
-        of_account.set_aside(day, picousd)
-        of_key.set_aside(day, picousd)
+        hold.counted_in = self._find(hold.account.id, hold.key_id)
+        for spending in hold.counted_in:
+            spending.set_aside(day, picousd)
 
     def end(self, hold: Hold, charge: int) -> None:
         """Count what has come of it."""
         day, picousd = hold.taken_ns // DAY_NS, hold.cost.total
-        for spending in self._find(hold.account.id, hold.key_id):
+        for spending in hold.counted_in:
             spending.release(day, picousd)
             if charge:
                 spending.charge(day, charge)
