@@ -94,6 +94,7 @@ _decode_list = msgspec.json.Decoder(list[Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, object]).decode
 encode = msgspec.json.Encoder().encode
 _NULL: Final = b"null"
+_NO_VALUE: Final = Raw(_NULL)
 _EMPTY: Final = b'""'
 
 
@@ -113,8 +114,7 @@ def check_utf8(body: bytes) -> None:
 
 def is_given(members: Mapping[str, Raw], name: str) -> bool:
     """Return whether there is such a member, and it is not null."""
-    raw = members.get(name)
-    return raw is not None and bytes(raw) != _NULL
+    return members.get(name, _NO_VALUE) != _NO_VALUE
 
 
 def read_report(members: Mapping[str, Raw], tally: Tally) -> None:

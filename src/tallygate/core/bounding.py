@@ -92,7 +92,7 @@ class Outgoing:
         self._card = card
         self._temperature = temperature if "temperature" not in request.members else None
         self._asked = request.max_tokens or card.output_tokens_default
-        self._tails: dict[tuple[int, bool], bytes] = {}
+        self._bodies: dict[tuple[str, int, bool], bytes] = {}
 
     @property
     def streams(self) -> bool:
@@ -113,7 +113,7 @@ class Outgoing:
     def limit(self, completion_tokens_max: int) -> None:
         """Take over the bound that the hold was made for, of all choices together; it is never higher."""
         self._asked = completion_tokens_max // self._request.choices
-        self._tails.clear()
+        self._bodies.clear()
 
     def body(self, name: str, floor: int, *, flat: bool = False) -> bytes:
         """Return the bytes to sign and send to an upstream that calls the model `name`.
@@ -123,11 +123,11 @@ class Outgoing:
             floor: The upstream's floor.
             flat: Whether it takes content as one string only. A flat body is never longer, so the bounds hold for both.
         """
-        form = self.tokens_max(floor), flat and self._request.has_parts
-        tail = self._tails.get(form)
-        if tail is None:
-            tail = self._tails[form] = self._render(*form)
-        return b'{"model":' + _encode(name) + b"," + tail
+        form = name, self.tokens_max(floor), flat and self._request.has_parts
+        body = self._bodies.get(form)
+        if body is None:
+            body = self._bodies[form] = self._render(*form)
+        return body
 
     def bounds(self, places: Mapping[str, int]) -> tuple[int, int]:
         """Return the prompt and completion bounds that hold wherever the request is sent.
@@ -152,9 +152,9 @@ class Outgoing:
             changes.append(f"temperature={self._temperature:g}")
         return ", ".join(changes)
 
-    def _render(self, tokens_max: int, flat: bool) -> bytes:
+    def _render(self, name: str, tokens_max: int, flat: bool) -> bytes:
         request = self._request
-        members: dict[str, object] = dict(request.members)
+        members: dict[str, object] = {"model": name, **request.members}
         if flat:
             members["messages"] = Raw(flatten_parts(request.members["messages"]))
         if self._temperature is not None:
@@ -165,4 +165,4 @@ class Outgoing:
         if request.stream:
             members["stream"] = True
             members["stream_options"] = {"include_usage": True}
-        return _encode(members)[1:]
+        return _encode(members)

@@ -196,7 +196,10 @@ class Inference:
         Raises:
             InvariantBrokenError: The table has no such row.
         """
-        return self._transition(event).money
+        transition = TABLE.get((self.state, event))
+        if transition is None:
+            raise self._impossible(event)
+        return transition.money
 
     def on(self, event: Event) -> Money:
         """Take an event, once what it means for the money is done, and return that.
@@ -204,15 +207,14 @@ class Inference:
         Raises:
             InvariantBrokenError: The table has no such row.
         """
-        transition = self._transition(event)
+        transition = TABLE.get((self.state, event))
+        if transition is None:
+            raise self._impossible(event)
         self.state = transition.state
         return transition.money
 
-    def _transition(self, event: Event) -> Transition:
-        transition = TABLE.get((self.state, event))
-        if transition is None:
-            raise InvariantBrokenError(f"{event.name} cannot happen to a call that is {self.state.value}")
-        return transition
+    def _impossible(self, event: Event) -> InvariantBrokenError:
+        return InvariantBrokenError(f"{event.name} cannot happen to a call that is {self.state.value}")
 
 
 class Part:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tallygate.core.forms import CHAT
 
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from tallygate.core.openai import ChatRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A checked request of an authenticated caller.
 
     Attributes:

@@ -113,7 +113,7 @@ class Dispatch:
     def conclude(self, end: End, flags: int = 0) -> None:
         """Tell the place how its answer ended, and whether the usage that it reported can be true."""
         if self.answer is not None:
-            self.answer.conclude(end, self._tally.compared(), is_odd=bool(flags & _ODD))
+            self.answer.conclude(end, self._tally.compared(), is_odd=bool(flags and flags & _ODD))
 
     def possible_bill(self, failure: Failure) -> int:
         """Return what the network may have billed for the last sending, in ngonka, at most."""

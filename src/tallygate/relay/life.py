@@ -12,8 +12,7 @@ could still give back.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -34,7 +33,7 @@ from tallygate.relay.together import run_together
 from tallygate.relay.watch import CallerLeft
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable
 
     from tallygate.core.forms import Whole
     from tallygate.core.ledger.records import Hold
@@ -43,6 +42,8 @@ if TYPE_CHECKING:
     from tallygate.relay.call import Call
     from tallygate.relay.relay import Relay
     from tallygate.relay.reply import Sink
+
+T = TypeVar("T")
 
 _log = structlog.get_logger()
 
@@ -215,8 +216,10 @@ class Life:
     def _note_first_byte(self) -> None:
         """Take note that each part has its first byte: from now on the caller may see something."""
         self._first_byte_s = self._elapsed_s()
-        if any(part.dispatch.sending.try_ for part in self._parts):
-            self._reply.headers = self._headers()  # another upstream may have another floor
+        for part in self._parts:
+            if part.dispatch.sending.try_:
+                self._reply.headers = self._headers()  # another upstream may have another floor
+                break
         if self._gate is not None:
             self._gate.set()
 
@@ -259,8 +262,7 @@ class Life:
         """Charge for the answer, durably; return the caller's `usage`."""
         reported = self._inference.means(event) is Money.SETTLE_REPORTED
         usage, report, ends = charge_parts(self._parts, flags, reported=reported, drained=self._draining)
-        with self._ending_once():
-            cost, flags = await self._relay.ledger.settle(self._hold, ends[-1], usage, ends[:-1])
+        cost, flags = await self._end_once(self._relay.ledger.settle(self._hold, ends[-1], usage, ends[:-1]))
         self._inference.on(event)
         self._log_end(event, usage.prompt_tokens, usage.completion_tokens, cost.total)
         return render_usage(usage, cost, flags, report)
@@ -269,17 +271,15 @@ class Life:
         """Give the hold back, durably; the other parts of one that failed may have cost something too."""
         reason = event.name.lower() if failure is None else f"{event.name.lower()}: {failure.code.value}"
         ends = lose_parts(self._parts, failure, failed)
-        with self._ending_once():
-            await self._relay.ledger.void(self._hold, ends[-1], reason, ends[:-1])
+        await self._end_once(self._relay.ledger.void(self._hold, ends[-1], reason, ends[:-1]))
         self._inference.on(event)
         self._log_end(event, 0, 0, 0)
 
-    @contextlib.contextmanager
-    def _ending_once(self) -> Iterator[None]:
+    async def _end_once(self, ending: Awaitable[T]) -> T:
         """Remember that an ending is on its way to the disk, unless the books refuse it: then there is none yet."""
         self._ending = True
         try:
-            yield
+            return await ending
         except InvariantBrokenError:
             self._ending = False
             raise
@@ -355,8 +355,10 @@ class Life:
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-inference-id", self._inference.id.encode()), *self.share.headers()]
-        targets = [part.dispatch.target for part in self._parts]
-        floor, flat = max([target.tokens_floor for target in targets]), any(target.flattens for target in targets)
+        floor, flat = 1, False
+        for part in self._parts:
+            target = part.dispatch.target
+            floor, flat = max(floor, target.tokens_floor), flat or target.flattens
         if changes := self._first.outgoing.changes(floor, flat=flat):
             headers.append((b"x-tallygate-changes", changes.encode()))
         return headers

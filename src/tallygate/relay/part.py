@@ -251,10 +251,11 @@ def charge_parts(
     parts: Sequence[Part], flags: Flag, *, reported: bool, drained: bool
 ) -> tuple[Usage, Mapping[str, object] | None, Sequence[SendingEnd]]:
     """Return what all parts are charged for together, what was reported of it, and how each part ends; see `count`."""
+    if len(parts) == 1:
+        usage = parts[0].count(flags, reported=reported, drained=drained)
+        return usage, parts[0].tally.report, [parts[0].charge(usage, 1)]
     usages = [part.count(flags, reported=reported, drained=drained) for part in parts]
     ends = [part.charge(usage, len(parts)) for part, usage in zip(parts, usages, strict=True)]
-    if len(parts) == 1:
-        return usages[0], parts[0].tally.report, ends
     return add_usages(usages), add_reports([part.tally.report for part in parts]), ends
 
 
