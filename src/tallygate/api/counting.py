@@ -37,13 +37,9 @@ class CountingRouter(Router):
         self._meter = meter
         super().__init__(route._replace(handler=self._counted(route)) for route in routes)
 
-    def find(self, method: str, path: str) -> tuple[Route, str]:
-        """Return the route of a request, or count that there is none."""
-        try:
-            return super().find(method, path)
-        except Refusal as refusal:
-            self._count_refusal("", "", refusal)
-            raise
+    def note_missing(self, refusal: Refusal) -> None:
+        """Count a request for which there is no route."""
+        self._count_refusal("", "", refusal)
 
     def note_refused(self, route: Route, refusal: Refusal) -> None:
         """Count a request that was refused before its route was asked."""

@@ -132,7 +132,8 @@ def read_bearer(request: Request) -> bytes | None:
 
 def check_body(request: Request, bytes_max: int) -> None:
     """Refuse by its head a body that is encoded (415) or too large (413)."""
-    if request.headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+    encoding = request.headers.get(b"content-encoding")
+    if encoding is not None and encoding.strip().lower() != b"identity":
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body without a Content-Encoding.")
     length = request.headers.get(b"content-length", b"0")
     if length.isdigit() and int(length[:20]) > bytes_max:
@@ -173,6 +174,9 @@ class Router:
             name, _, after = rest.partition("}")
             self._patterns.append((before, after, name.endswith("..."), route))
 
+    def note_missing(self, refusal: Refusal) -> None:
+        """Take note of a request for which there is no route."""
+
     def note_refused(self, route: Route, refusal: Refusal) -> None:
         """Take note of a request that was refused before its route was asked."""
 
@@ -195,11 +199,15 @@ class Router:
             if fits:
                 methods.add(route.method)
         if not methods:
-            raise Refusal(Code.UNSUPPORTED_ENDPOINT)
+            raise self._missing(Refusal(Code.UNSUPPORTED_ENDPOINT))
         allowed = ", ".join(sorted(methods | ({"OPTIONS", "HEAD"} if "GET" in methods else {"OPTIONS"})))
         if method == "OPTIONS":
             return _options(path, allowed), ""
-        raise Refusal(Code.METHOD_NOT_ALLOWED, f"This route takes {allowed}.", allow=allowed)
+        raise self._missing(Refusal(Code.METHOD_NOT_ALLOWED, f"This route takes {allowed}.", allow=allowed))
+
+    def _missing(self, refusal: Refusal) -> Refusal:
+        self.note_missing(refusal)
+        return refusal
 
 
 def _options(path: str, allowed: str) -> Route:

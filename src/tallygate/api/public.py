@@ -19,7 +19,7 @@ from tallygate.core.openai import BODY_BYTES_MAX, STRICT, parse_chat_request
 from tallygate.relay import Call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tallygate.api.callers import Callers
     from tallygate.api.http import Request
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 CHAT: Final = "/v1/chat/completions"
 COMPLETIONS: Final = "/v1/completions"
+JSON: Final = b"application/json"
 
 
 class _Kind(NamedTuple):
@@ -96,13 +97,13 @@ class PublicApi:
             ),
         )
 
-    async def chat(self, request: Request, sink: Sink) -> None:
+    def chat(self, request: Request, sink: Sink) -> Awaitable[None]:
         """Serve a chat completion."""
-        await self._serve(request, sink, _CHAT)
+        return self._serve(request, sink, _CHAT)
 
-    async def completions(self, request: Request, sink: Sink) -> None:
+    def completions(self, request: Request, sink: Sink) -> Awaitable[None]:
         """Serve a legacy completion."""
-        await self._serve(request, sink, _COMPLETIONS)
+        return self._serve(request, sink, _COMPLETIONS)
 
     async def _serve(self, request: Request, sink: Sink, kind: _Kind) -> None:
         self._callers.authenticate(request)
@@ -136,7 +137,7 @@ class PublicApi:
 
 def check_media_type(request: Request) -> None:
     """Refuse a body that is no plain JSON, or says that it is too large (415, 413)."""
-    media_type = request.headers.get(b"content-type", b"application/json").split(b";", 1)[0].strip().lower()
-    if media_type != b"application/json":
+    media_type = request.headers.get(b"content-type", JSON)
+    if media_type != JSON and media_type.split(b";", 1)[0].strip().lower() != JSON:
         raise Refusal(Code.UNSUPPORTED_MEDIA_TYPE, "Send the body as Content-Type: application/json.")
     check_body(request, BODY_BYTES_MAX)

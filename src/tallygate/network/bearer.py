@@ -14,7 +14,7 @@ from tallygate.network.place import Place
 from tallygate.network.sending import SentAnswer, request_of, send
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from tallygate.config import BearerAccess, UpstreamSettings
     from tallygate.core.ledger.reconciliation import Bill, Unreported
@@ -55,16 +55,16 @@ class BearerUpstream(Place):
     def __repr__(self) -> str:
         return f"<BearerUpstream {self.name} at {self._origin}>"
 
-    async def send(
+    def send(
         self,
         body: bytes,
         *,
         fresh: bool = False,
         streams: bool = False,
         on_sent: Callable[[str | None], None] | None = None,
-    ) -> SentAnswer:
+    ) -> Coroutine[None, None, SentAnswer]:
         """Send the body with our key; raises `SendingError`."""
-        return await send(
+        return send(
             self._client,
             self._origin,
             self._path,

@@ -14,7 +14,7 @@ Invariants:
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from tallygate.network.answer import Answer
@@ -92,7 +92,7 @@ class HttpClient:
         waiting = sum(len(lane.waiters) for lane in lanes)
         return f"<HttpClient {busy} busy, {idle} idle{f', {waiting} waiting' if waiting else ''}>"
 
-    async def post(
+    def post(
         self,
         origin: Origin,
         path: bytes,
@@ -101,7 +101,7 @@ class HttpClient:
         *,
         fresh: bool = False,
         on_sent: Callable[[], None] | None = None,
-    ) -> Answer:
+    ) -> Coroutine[None, None, Answer]:
         """Send a POST request; return when the status and the headers of its answer are in.
 
         Args:
@@ -116,11 +116,13 @@ class HttpClient:
             UpstreamConnectionError: no answer came; its class says what happened.
         """
         framed = b"Content-Length: %d\r\n%b" % (len(body), headers)
-        return await self._call(origin, b"POST " + path, framed, body, fresh, on_sent)
+        return self._call(origin, b"POST " + path, framed, body, fresh, on_sent)
 
-    async def get(self, origin: Origin, path: bytes, headers: bytes = b"", *, fresh: bool = False) -> Answer:
+    def get(
+        self, origin: Origin, path: bytes, headers: bytes = b"", *, fresh: bool = False
+    ) -> Coroutine[None, None, Answer]:
         """Send a GET request; as ``post``, but without a body."""
-        return await self._call(origin, b"GET " + path, headers, b"", fresh, None)
+        return self._call(origin, b"GET " + path, headers, b"", fresh, None)
 
     async def close(self) -> None:
         """Fail every call under way with ClientClosedError and close every connection."""

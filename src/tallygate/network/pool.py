@@ -8,7 +8,8 @@ must not refuse a paying caller.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 from tallygate.core.pricing import UpstreamRate
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     from tallygate.core.retrybudget import RetryBudget
     from tallygate.ports import Target, Upstream
+
+
+TAKERS_KEPT: Final = 1024
+"""Of so many models it is remembered which upstreams take them; what is configured does not change."""
 
 
 class UpstreamPool:
@@ -39,6 +44,7 @@ class UpstreamPool:
         ]
         self._draw = draw
         self._budget = budget
+        self._takers = lru_cache(TAKERS_KEPT)(self._find_takers)
 
     @property
     def upstreams(self) -> Sequence[Upstream]:
@@ -47,7 +53,7 @@ class UpstreamPool:
 
     def serves(self, model: str) -> bool:
         """Return whether any upstream takes a model."""
-        return any(names is None or model.lower() in names for names in self._named)
+        return bool(self._takers(model))
 
     def works(self, model: str) -> bool:
         """Return whether any place that takes a model is in the choice now, and not in a quiet window."""
@@ -63,7 +69,7 @@ class UpstreamPool:
         """Return the places to try for a model, best first, each with the model's name there."""
         if self._budget is not None:
             self._budget.note_call()
-        able = self._takers(model)
+        able: Sequence[tuple[Upstream, str]] = self._takers(model)
         if len(able) > 1:
             able = self._shuffle(able, model.lower())
         return _usable([(target, theirs) for upstream, theirs in able for target in upstream.targets()])
@@ -82,7 +88,7 @@ class UpstreamPool:
         for upstream in self._upstreams:
             await upstream.close()
 
-    def _takers(self, model: str) -> list[tuple[Upstream, str]]:
+    def _find_takers(self, model: str) -> tuple[tuple[Upstream, str], ...]:
         """Return the upstreams that take a model, each with the model's name there."""
         lowered = model.lower()
         takers = []
@@ -90,7 +96,7 @@ class UpstreamPool:
             theirs = model if names is None else names.get(lowered)
             if theirs is not None:
                 takers.append((upstream, theirs))
-        return takers
+        return tuple(takers)
 
     def _shuffle(self, able: Sequence[tuple[Upstream, str]], lowered: str) -> list[tuple[Upstream, str]]:
         """Order upstreams by their priority for a model, and those of one priority at random by weight."""

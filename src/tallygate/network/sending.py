@@ -177,8 +177,8 @@ def _reference(headers: Mapping[str, str]) -> str | None:
     The network's gateway program names the request and, besides, the escrow that pays it: both are kept, as
     `request@escrow`, since only the two together find the attempt again once the escrow has been settled.
     """
-    named = [headers.get(name, "") for name in ("x-request-id", "x-devshard-id")]
-    ids = [name for name in named if _REFERENCE.fullmatch(name)]
+    named = [headers.get(name) for name in ("x-request-id", "x-devshard-id")]
+    ids = [name for name in named if name is not None and _REFERENCE.fullmatch(name)]
     return ESCROW_MARK.join(ids) or None
 
 
