@@ -1,12 +1,15 @@
 """What a call costs the gateway: processor time, all in one process, with no socket and no other program in the count.
 
     python benchmarks/call_cost.py [--beside SRC] [--rounds 6] [--log-level info]
+    python benchmarks/call_cost.py --instructions [--beside SRC]
     python benchmarks/call_cost.py --profile
 
 `serve` runs as it always does, but on an event loop whose connections are made in memory: callers send the same request
 again as soon as they have an answer, and the upstream answers at once. The books are in a real file, in memory.
 `--beside` names the `src` folder of another checkout, and its figures stand beside ours: processes of both take turns,
-and the least of all batches counts. `--profile` tells where the time goes, by module.
+and the least of all batches counts. `--instructions` counts the processor's instructions instead, by valgrind, which a
+busy machine cannot disturb much: how many calls share a commit is all that differs from run to run. `--profile` tells
+where the time goes, by module.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import cProfile
 import json
 import os
 import pstats
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +36,8 @@ MODEL = "test-model"
 CROWD = 32
 BATCH = 64
 BATCHES = 40
+COUNTED = 384
+"""Calls whose instructions are counted: enough for a dozen of commits."""
 FRAMES = 64
 
 TOML = """
@@ -204,8 +210,15 @@ def render(path: str, key: str, body: dict[str, Any]) -> bytes:
     return head.encode() + content
 
 
-async def measure(folder: str, log_level: str, profile: cProfile.Profile | None) -> dict[str, float]:
-    """Return the least processor time of a call, by kind, in microseconds."""
+def count_instructions(state: str) -> None:
+    """Have valgrind, in which we run, begin or end to count."""
+    subprocess.run(["callgrind_control", f"--instr={state}", str(os.getpid())], check=True, stdout=subprocess.DEVNULL)
+
+
+async def measure(
+    folder: str, log_level: str, profile: cProfile.Profile | None, counted: str | None
+) -> dict[str, float]:
+    """Return the least processor time of a call, by kind, in microseconds; or have the calls of one kind counted."""
     from tallygate import app
     from tallygate.cli.logs import configure_logs
     from tallygate.config import load
@@ -236,6 +249,12 @@ async def measure(folder: str, log_level: str, profile: cProfile.Profile | None)
         request = render("/v1/chat/completions", key, body)
         callers = [Caller(loop.factories[public](), request) for _ in range(CROWD)]
         await asyncio.gather(*(caller.ask(5) for caller in callers))
+        if counted is not None:
+            if counted == kind:
+                count_instructions("on")
+                await asyncio.gather(*(caller.ask(COUNTED // CROWD) for caller in callers))
+                count_instructions("off")
+            continue
         if profile is not None and kind == "unstreamed":
             profile.enable()
         least = float("inf")
@@ -251,11 +270,25 @@ async def measure(folder: str, log_level: str, profile: cProfile.Profile | None)
     return figures
 
 
-def run(log_level: str, profile: cProfile.Profile | None = None) -> dict[str, float]:
+def run(log_level: str, profile: cProfile.Profile | None = None, counted: str | None = None) -> dict[str, float]:
     """Measure in this process."""
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # else the disk's moods are in the figures
     with tempfile.TemporaryDirectory(dir=memory) as folder, asyncio.Runner(loop_factory=Loop) as runner:
-        return runner.run(measure(folder, log_level, profile))
+        return runner.run(measure(folder, log_level, profile, counted))
+
+
+def count(source: Path, log_level: str) -> dict[str, float]:
+    """Return the instructions of a call, by kind, in thousands."""
+    valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--callgrind-out-file=/dev/null"]
+    figures = {}
+    for kind in ("unstreamed", "streamed"):
+        command = [*valgrind, sys.executable, __file__, "--child", "--counted", kind, "--log-level", log_level]
+        env = {**os.environ, "PYTHONPATH": str(source), "PYTHONHASHSEED": "0"}
+        child = subprocess.run(
+            command, check=True, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        figures[kind] = int(re.findall(r"Collected : (\d+)", child.stderr)[-1]) / COUNTED / 1000
+    return figures
 
 
 def report_profile(profile: cProfile.Profile) -> None:
@@ -277,10 +310,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--log-level", default="info")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--instructions", action="store_true")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--counted", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(run(options.log_level)))
+        print(json.dumps(run(options.log_level, counted=options.counted)))
         return
     if options.profile:
         profile = cProfile.Profile()
@@ -290,6 +325,9 @@ def main() -> None:
     sources = {"ours": Path(__file__).resolve().parent.parent / "src"}
     if options.beside is not None:
         sources["beside"] = options.beside.resolve()
+    if options.instructions:
+        report({name: count(source, options.log_level) for name, source in sources.items()}, "thousand instructions")
+        return
     least: dict[str, dict[str, float]] = {name: {} for name in sources}
     for _ in range(options.rounds):
         for name, source in sources.items():
@@ -305,11 +343,16 @@ def main() -> None:
                 raise SystemExit(f"{source} cannot be measured; run it with --child to see why")
             for kind, us in json.loads(child.stdout).items():
                 least[name][kind] = min(us, least[name].get(kind, us))
-    for kind, us in least["ours"].items():
-        told = f"{kind}: {us:.1f} us"
-        if options.beside is not None:
-            other = least["beside"][kind]
-            told += f", beside {other:.1f} us: {us / other:.3f} of it"
+    report(least, "us")
+
+
+def report(figures: dict[str, dict[str, float]], unit: str) -> None:
+    """Print our figures, and those beside them."""
+    for kind, ours in figures["ours"].items():
+        told = f"{kind}: {ours:.1f} {unit}"
+        if "beside" in figures:
+            other = figures["beside"][kind]
+            told += f", beside {other:.1f}: {ours / other:.3f} of it"
         print(told)
 
 
