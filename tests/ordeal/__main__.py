@@ -25,7 +25,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="ordeal", description=__doc__)
     parser.add_argument("--calls", type=int, default=1000, help="calls in each ordeal")
     parser.add_argument("--callers", type=int, default=8, help="how many call at a time")
-    parser.add_argument("--only", help="the name of one ordeal")
+    names = [trial.name for trial in TRIALS]
+    parser.add_argument("--only", choices=names, metavar="NAME", help=f"one ordeal of: {', '.join(names)}")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     failed = 0
