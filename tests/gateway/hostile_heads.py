@@ -229,6 +229,8 @@ NOT_HTTP = {
     "a made-up method": b"JUMP / HTTP/1.1\r\nHost: here\r\n\r\n",
     "a proxy's request": b"CONNECT here:443 HTTP/1.1\r\nHost: here:443\r\n\r\n",
     "a NUL in the path": b"GET /\0 HTTP/1.1\r\nHost: here\r\n\r\n",
+    "a fragment": b"GET /v1/models#x HTTP/1.1\r\nHost: here\r\n\r\n",
+    "an empty fragment": b"GET /v1/models?a=b# HTTP/1.1\r\nHost: here\r\n\r\n",
     "a path that does not begin": b"GET %2Fv1/models HTTP/1.1\r\nHost: here\r\n\r\n",
     "a space in the path": b"GET /a b HTTP/1.1\r\nHost: here\r\n\r\n",
     "bare line feeds": b"GET / HTTP/1.1\nHost: here\n\n",

@@ -182,6 +182,8 @@ class GuardedProtocol(ExchangingProtocol):
             self.refuse(Code.HEAD_TOO_LARGE)
         elif version not in {"1.1", "1.0"} or not self._names_host(said, version):
             self.refuse(Code.INVALID_HTTP)
+        elif b"#" in self.url:
+            self.refuse(Code.INVALID_HTTP)  # the parser drops what follows, of which no target has any (RFC 9112, 3.2)
         elif method == b"CONNECT":
             self.refuse(Code.INVALID_HTTP)  # it is for proxies of another kind
         elif self.parser.should_upgrade() and method not in {b"GET", b"HEAD", b"OPTIONS"}:
