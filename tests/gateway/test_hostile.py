@@ -136,9 +136,8 @@ async def test_nothing_is_left_of_what_nobody_means(tmp_path: Path) -> None:
             for _ in range(ROUNDS):
                 messages |= await _send_all(gateway.port, cases)
             await until(lambda: _fds(pid) <= fds)
+            account = await gateway.admin("GET", f"accounts/{installation.account}")  # the last connection is forgotten
             assert _resident_bytes(pid) - resident_bytes < GROWTH_BYTES_MAX
-
-            account = await gateway.admin("GET", f"accounts/{installation.account}")
             assert account["held_usd"] == "0"
             answer = await gateway.chat()
             after = await gateway.admin("GET", f"accounts/{installation.account}")
