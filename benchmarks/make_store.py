@@ -23,13 +23,14 @@ from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import GENESIS, header_hash
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.records import HoldRequest, Sending, SendingEnd
+from tallygate.core.ledger.spending import Recount
 from tallygate.core.pricing import Price, Sheet, revised
 from tallygate.core.proofs.totals import Totals
 from tallygate.core.usage import Usage
 from tallygate.storage.journal import seal
 from tallygate.storage.proofs.tiles import OpenTile
 from tallygate.storage.sql import QUERIES, SCHEMA
-from tallygate.storage.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, entry_row
+from tallygate.storage.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, entry_row, spending_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,7 +158,7 @@ def open_new(path: Path) -> tuple[apsw.Connection, list[str]]:
 def write(db: apsw.Connection, history: History, entries: int) -> int:
     """Write the history and the state after it; return how many entries there are."""
     sequence, head, count, told = 0, GENESIS, 0, time.monotonic()
-    headers, rows, tile = [], [], OpenTile(0, Totals())
+    headers, rows, tile, spent = [], [], OpenTile(0, Totals()), Recount()
     db.execute(QUERIES["create_installation"], {"writer": WRITER, "head": GENESIS})
     db.execute("BEGIN")
     for epoch, batch in history.batches(entries):
@@ -166,6 +167,8 @@ def write(db: apsw.Connection, history: History, entries: int) -> int:
         head = header_hash(header)
         headers.append((sequence, header))
         rows += [entry_row(sequence, written.raw, written.entry) for written in batch]
+        for written in batch:
+            spent.take(written.entry)
         count += len(batch)
         if full := tile.take(head, [written.entry for written in batch]):
             db.execute(QUERIES["append_tile"], {**full._asdict(), "position": count})
@@ -182,6 +185,7 @@ def write(db: apsw.Connection, history: History, entries: int) -> int:
     state = ((a.available, a.held, a.sequence, a.id) for a in history.books.accounts.values())
     db.executemany(QUERIES["balance_account"], state)
     db.executemany(QUERIES["open_hold"], [(inference,) for inference in history.books.holds])
+    db.executemany(QUERIES["put_spending"], map(spending_row, spent.rows()))
     db.execute("UPDATE installation SET epoch = ?, sequence = ?, head = ?", (history.epoch, sequence, head))
     db.execute("COMMIT")
     return count
