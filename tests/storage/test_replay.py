@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tallygate.core.ledger.entry import Facts
+    from tallygate.storage.replay import EntryRow
+
 MODEL = next(iter(SHEET.prices))
 
 
@@ -84,6 +87,21 @@ def test_clean_file_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Audit, "take", None)
 
     assert audit_file(path, span_entries=5, processes=2).clean
+
+
+def test_columns_of_most_entries_are_compared_as_they_pass(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a store finds holds, charges and voids by is fetched with their bytes, and not once more for each."""
+    asked: list[str] = []
+
+    def ask(db: apsw.Connection, row: EntryRow, entry: Facts) -> bool:
+        asked.append(entry.kind)
+        return has_columns(db, row, entry)
+
+    has_columns = replay._has_columns
+    monkeypatch.setattr(replay, "_has_columns", ask)
+    kinds = audit_file(path).kinds
+
+    assert kinds.total() - len(asked) == sum(kinds[kind] for kind in ("hold", "settle", "void"))
 
 
 def test_processes_of_their_own_find_the_same(path: Path) -> None:

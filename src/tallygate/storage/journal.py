@@ -175,7 +175,7 @@ def seal(entries: Sequence[Written], writer: bytes, epoch: int, sequence: int, p
 _SLOTS: Final[Mapping[str, str]] = {e.HOLD: "hold", **dict.fromkeys(e.ENDINGS, "end")}
 
 
-def slot_of(entry: e.Entry) -> str | None:
+def slot_of(entry: e.Facts) -> str | None:
     """Return an entry's place in its inference: there is one of each, which makes a second ending impossible."""
     if entry.inference is None:
         return None

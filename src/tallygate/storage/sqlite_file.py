@@ -74,7 +74,7 @@ def read_all_spending(db: apsw.Connection) -> set[KeySpent]:
         raise NotAStoreError(f"what keys have spent cannot be read: {error}") from None
 
 
-def entry_row(sequence: int, raw: bytes, entry: e.Entry) -> tuple[object, ...]:
+def entry_row(sequence: int, raw: bytes, entry: e.Facts) -> tuple[object, ...]:
     """Return the row of an entry: its bytes, and beside them what the store finds it by."""
     return (
         sequence,

@@ -21,7 +21,7 @@ from tests.core.ledger.world import FIRST, MODEL, USD, WRITER, World, end, seal,
 
 if TYPE_CHECKING:
     from tallygate.core.ledger.batch import Header
-    from tallygate.core.ledger.entry import Entry
+    from tallygate.core.ledger.entry import Facts
 
 WORLD = make_world()
 ENTRIES = entries_of(WORLD)
@@ -36,7 +36,7 @@ class Counting(Audit):
 
     taken = 0
 
-    def take_plain(self, entry_bytes: bytes, header: Header) -> Entry | None:
+    def take_plain(self, entry_bytes: bytes, header: Header) -> Facts | None:
         """Count."""
         entry = super().take_plain(entry_bytes, header)
         self.taken += entry is not None

@@ -182,7 +182,7 @@ def audit_in_stretches(batches: Batches, size: int) -> tuple[Audit, int]:
         stretch = Stretch(sheets)
         for header, raws in part:
             decoded = stretch.take(header, raws)
-            sheets = sheets + [entry for entry in decoded if entry is not None and entry.kind == e.SHEET]
+            sheets = sheets + [entry for entry in decoded if isinstance(entry, e.Entry) and entry.kind == e.SHEET]
         findings = pickle.loads(pickle.dumps(stretch.finish()))  # they come from another process
         if not work.join(findings):
             again += 1

@@ -64,7 +64,7 @@ class Audit(Replay):
             starts = known.starts + (before.epoch != known.epoch) + after.starts
             self.tips[writer] = after._replace(starts=starts)
         for name, (_, after_amounts) in findings.accounts.items():
-            self.balances[name] = Balance(name, *after_amounts)
+            self.balances[name] = Balance(*after_amounts)
         self.references |= findings.references
         return True
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
 
-    from tallygate.core.ledger.entry import Entry
+    from tallygate.core.ledger.entry import Entry, Facts
 
 DAY_NS: Final = 86_400 * 10**9
 
@@ -61,9 +63,11 @@ class Sent:
         self.unpaid += other.unpaid
 
 
-@dataclass(slots=True)
-class Spent:
-    """What a key was charged: for the holds of its last charged day, of its last charged month, and of all time."""
+class Spent(msgspec.Struct, gc=False):
+    """What a key was charged: for the holds of its last charged day, of its last charged month, and of all time.
+
+    A struct, since a part of the history has one of nearly every key, and sends them all to another process.
+    """
 
     day: int = 0
     of_day: int = 0
@@ -126,7 +130,7 @@ class Figures:
         sent.paid += paid
         sent.unpaid += unpaid
 
-    def count_expired_sendings(self, ending: Entry, began: Sequence[Entry], paid: int, unpaid: int) -> None:
+    def count_expired_sendings(self, ending: Entry, began: Sequence[Facts], paid: int, unpaid: int) -> None:
         """Count what a crash left under way at one upstream; a bill for several nodes is no node's.
 
         Nobody knows what tokens these took.
@@ -135,7 +139,7 @@ class Figures:
         key = (began[0].upstream or "", nodes.pop() if len(nodes) == 1 else "", ending.time_ns // DAY_NS)
         self.sent.setdefault(key, Sent()).add(Sent(len(began), 0, 0, paid, unpaid))
 
-    def count_overrun(self, hold: Entry, ending: Entry) -> None:
+    def count_overrun(self, hold: Facts, ending: Entry) -> None:
         """Count what an upstream reported beyond a hold, by what it was that exceeded its bound."""
         prompt = (ending.prompt_tokens or 0) > (hold.prompt_tokens or 0)
         completion = (ending.completion_tokens or 0) > (hold.completion_tokens or 0)
@@ -146,23 +150,18 @@ class Figures:
         """Count a hold that ended without an owner."""
         _count_loss(self.expired, (ending.model or "", outcome), ending)
 
-    def count_spent(self, hold: Entry, charged: int) -> None:
+    def count_spent(self, hold: Facts, charged: int) -> None:
         """Count what a key was charged for what it had set aside."""
-        if hold.key_id is None or not charged:
+        self.count_spent_on(hold.time_ns // DAY_NS, hold.account or "", hold.key_id, charged)
+
+    def count_spent_on(self, day: int, account: str, key_id: str | None, charged: int) -> None:
+        """Count what a key was charged for what it had set aside on a day."""
+        if key_id is None or not charged:
             return
-        key = (hold.account or "", hold.key_id)
-        day = hold.time_ns // DAY_NS
-        spent = self.spent.get(key)
-        if spent is not None and spent.day == day:  # then the month is the same as well
-            spent.of_day += charged
-            spent.of_month += charged
-            spent.total += charged
-            return
-        one = Spent(day, charged, _month_of(day), charged, charged)
+        spent = self.spent.get((account, key_id))
         if spent is None:
-            self.spent[key] = one
-        else:
-            spent.add(one)
+            spent = self.spent[account, key_id] = Spent()
+        spent.add(Spent(day, charged, _month_of(day), charged, charged))
 
     def add(self, other: Figures) -> None:
         """Add the figures of another part of the history."""
@@ -180,7 +179,10 @@ class Figures:
         for place, sent in other.sent.items():
             self.sent.setdefault(place, Sent()).add(sent)
         for key_of_account, spent in other.spent.items():
-            self.spent.setdefault(key_of_account, Spent()).add(spent)
+            known = self.spent.get(key_of_account)
+            if known is None:
+                known = self.spent[key_of_account] = Spent()
+            known.add(spent)
 
 
 @lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ from tallygate.core.audit.figures import PROMPT_CHARGED, VOIDED
 from tallygate.core.audit.problems import P1, P3, P4, P6, P7, Tell
 from tallygate.core.audit.rules import BASE, FEE, HELD, PAID, UNPAID, is_payable
 from tallygate.core.ledger import entry as e
-from tallygate.core.ledger.entry import Entry, Flag, entry_id
+from tallygate.core.ledger.entry import Entry, Facts, Flag, entry_id
 from tallygate.core.pricing import Price, Sheet, platform_fee
 from tallygate.core.quoting import Quote, QuoteError
 
@@ -41,10 +41,16 @@ class Listed(NamedTuple):
     call_picousd: int
     fee_ppm: int
 
+    def price(self, prompt: int, completion: int) -> tuple[int, int]:
+        """Return what so many tokens cost, base and fee."""
+        input_picousd, output_picousd, call_picousd, fee_ppm = self
+        base = prompt * input_picousd + completion * output_picousd + call_picousd
+        return base, platform_fee(base, fee_ppm)
+
 
 Attempt = tuple[int | None, int | None]
 """A part and a try."""
-Sending = tuple[bytes | None, Entry]
+Sending = tuple[bytes | None, Facts]
 """A sending that has not ended: the id of the `attempt` that began it (None where the hold did), and that entry."""
 
 
@@ -72,7 +78,7 @@ class OpenHold(msgspec.Struct, gc=False):
     """
 
     id: bytes
-    entry: Entry
+    entry: Facts
     held: int
     listed: Listed | None
     most: tuple[int, int] | None
@@ -107,7 +113,7 @@ class OpenHold(msgspec.Struct, gc=False):
             known[part] = ended
         self.ended = known or None
 
-    def is_sent_only(self, ending: Entry) -> bool:
+    def is_sent_only(self, ending: Facts) -> bool:
         """Return whether the one sending that is under way is the one that an ending names."""
         if self.changed is None:
             began = self.entry
@@ -119,13 +125,21 @@ class OpenHold(msgspec.Struct, gc=False):
 
 
 class Inferences:
-    """Price sheets and open holds, as far as the entries that were taken tell."""
+    """Price sheets and open holds, as far as the entries that were taken tell.
+
+    Attributes:
+        open: The holds that have not ended, by inference.
+        sheets_digest: Stands for all price sheets so far.
+        began: Every inference that was held, where somebody wants to know: it grows with the history.
+    """
 
     def __init__(self) -> None:
         self.open: dict[str, OpenHold] = {}
         self.sheets_digest = b""
+        self.began: list[str] | None = None
         self._in_force = 0
         self._listed: dict[int | None, dict[str | None, Listed]] = {}
+        self._listed_now: dict[str | None, Listed] = {}
 
     def copy(self) -> Inferences:
         """Return a copy that can go on by itself."""
@@ -133,6 +147,7 @@ class Inferences:
         other.open = {name: hold.copy() for name, hold in self.open.items()}
         other.sheets_digest, other._in_force = self.sheets_digest, self._in_force
         other._listed = {version: dict(listed) for version, listed in self._listed.items()}
+        other._listed_now = other._listed.get(self._in_force, {})
         return other
 
     def take_over(self, holds: Mapping[str, OpenHold], sheets: Iterable[Entry], tell: Tell) -> None:
@@ -152,7 +167,7 @@ class Inferences:
         if sheet.version != entry.sheet_version or sheet.version != self._in_force + 1:
             tell(P6, f"sheet version {sheet.version} is out of order")
         self._in_force = sheet.version
-        listed = self._listed.setdefault(sheet.version, {})
+        listed = self._listed_now = self._listed.setdefault(sheet.version, {})
         for model, price in sheet.prices.items():
             listed[model] = Listed(price.input, price.output, price.call, sheet.fee_ppm)
         for model, quote in sheet.quotes.items():
@@ -160,29 +175,25 @@ class Inferences:
                 tell(P6, f"sheet version {sheet.version} has another price of {model} than its quote gives")
         self.sheets_digest = sha256(self.sheets_digest + text.encode()).digest()
 
-    def listed_in_force(self, entry: Entry) -> Listed | None:
+    def listed_in_force(self, entry: Facts) -> Listed | None:
         """Return the price that a hold names, if its sheet is the one in force."""
-        if entry.sheet_version != self._in_force:
-            return None
-        return self.listed_at(entry)
-
-    def listed_at(self, entry: Entry) -> Listed | None:
-        """Return the price that a hold names, if any sheet that is known has it."""
-        listed = self._listed.get(entry.sheet_version)
-        return None if listed is None else listed.get(entry.model)
+        return self._listed_now.get(entry.model) if entry.sheet_version == self._in_force else None
 
     def open_hold(
-        self, entry: Entry, entry_bytes: bytes, held: int, listed: Listed | None, most: tuple[int, int] | None
+        self, entry: Facts, entry_bytes: bytes, held: int, listed: Listed | None, most: tuple[int, int] | None
     ) -> None:
         """Open a hold, whatever is to be said of it."""
-        self.open[entry.inference or ""] = OpenHold(entry_id(entry_bytes), entry, held, listed, most)
+        inference = entry.inference or ""
+        self.open[inference] = OpenHold(entry_id(entry_bytes), entry, held, listed, most)
+        if self.began is not None:
+            self.began.append(inference)
 
     def take_hold(self, entry: Entry, entry_bytes: bytes, moves: Moves, tell: Tell) -> None:
         """Open a hold, and check it."""
         inference = entry.inference or ""
         if inference in self.open:
             tell(P4, f"inference {inference} has a hold already")
-        listed = self.listed_at(entry)
+        listed = self._listed.get(entry.sheet_version, {}).get(entry.model)
         most = list_price(listed, entry)
         held = moves.get(HELD, 0)
         self.open_hold(entry, entry_bytes, held, listed, most)
@@ -259,14 +270,12 @@ def _tell_of_crash(tell: Tell) -> Tell:
     return tell_of_crash
 
 
-def list_price(listed: Listed | None, entry: Entry) -> tuple[int, int] | None:
+def list_price(listed: Listed | None, entry: Facts) -> tuple[int, int] | None:
     """Return what an entry's tokens cost at a price, base and fee, or None where nobody can tell."""
     prompt, completion = entry.prompt_tokens, entry.completion_tokens
     if listed is None or prompt is None or completion is None or prompt < 0 or completion < 0:
         return None
-    input_picousd, output_picousd, call_picousd, fee_ppm = listed
-    base = prompt * input_picousd + completion * output_picousd + call_picousd
-    return base, platform_fee(base, fee_ppm)
+    return listed.price(prompt, completion)
 
 
 def _check_charge(charged: tuple[int, int], listed: tuple[int, int] | None, hold: OpenHold, tell: Tell) -> None:

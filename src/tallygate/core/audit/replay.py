@@ -11,7 +11,7 @@ takes the word of the entry and has it checked later. Those three answers are al
 
 from __future__ import annotations
 
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tallygate.core.audit.figures import Figures
@@ -34,6 +34,10 @@ from tallygate.core.ledger.merkle import leaf_hashes, merkle_root
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from msgspec import Raw
+
+    from tallygate.core.ledger.entry import Facts
+
 
 class Tip(NamedTuple):
     """Where a writer's chain ends: hash, sequence and epoch of its last header, and how many epochs have written."""
@@ -46,18 +50,17 @@ class Tip(NamedTuple):
 
 @dataclass(slots=True)
 class Balance:
-    """An account as the replay has it, in pico-dollars, and the names of its two ledger accounts."""
+    """An account as the replay has it, in pico-dollars.
 
-    account: InitVar[str]
+    Attributes:
+        openings: The bytes of a posting to its available money, and to what is held, up to the amount; None until they
+            are asked for.
+    """
+
     available: int = 0
     held: int = 0
     sequence: int = 0
-    available_account: str = field(init=False)
-    held_account: str = field(init=False)
-
-    def __post_init__(self, account: str) -> None:
-        """Make the names once: they are compared with those of every entry."""
-        self.available_account, self.held_account = e.available_account(account), e.held_account(account)
+    openings: tuple[Raw, Raw] | None = None
 
 
 class Replay:
@@ -94,9 +97,9 @@ class Replay:
         """Return where the chain of a writer was before its first batch."""
         return Tip()
 
-    def meet_account(self, entry: Entry, available: int, held: int) -> Balance:  # noqa: ARG002
+    def meet_account(self, entry: Facts, available: int, held: int) -> Balance:  # noqa: ARG002
         """Return what an account had before its first entry, which adds this."""
-        return Balance(entry.account or "")
+        return Balance()
 
     def meet_unheld(self, entry: Entry, entry_bytes: bytes) -> None:  # noqa: ARG002
         """Take an attempt or an ending of an inference that is not open."""
@@ -105,7 +108,7 @@ class Replay:
 
     # --- what is checked -----------------------------------------------------------------------------------------
 
-    def take(self, header_bytes: bytes, entries: Sequence[bytes]) -> Sequence[Entry | None]:
+    def take(self, header_bytes: bytes, entries: Sequence[bytes]) -> Sequence[Facts | None]:
         """Check one batch and everything in it; return its entries, None for what is none."""
         figures, problems = self._figures, self.problems
         figures.batches += 1
@@ -125,23 +128,26 @@ class Replay:
                 P5, f"{self._where}: the entries do not have the sealed root: one was changed, moved or replaced"
             )
         figures.entries += len(entries)
-        decoded: list[Entry | None] = []
-        for number, entry_bytes in enumerate(entries):
-            entry = self.take_plain(entry_bytes, header)
-            if entry is None:
-                try:
-                    entry = decode_entry(entry_bytes)
-                except MalformedEntryError as error:
-                    problems.add(P5, f"{self._where}, entry {number}: {error}")
-                else:
-                    self._number = number
-                    self.take_closely(entry, entry_bytes, header)
-            decoded.append(entry)
-        return decoded
+        take_plain, take_other = self.take_plain, self._take_other
+        return [
+            take_plain(entry_bytes, header) or take_other(number, entry_bytes, header)
+            for number, entry_bytes in enumerate(entries)
+        ]
 
-    def take_plain(self, entry_bytes: bytes, header: Header) -> Entry | None:
+    def take_plain(self, entry_bytes: bytes, header: Header) -> Facts | None:
         """Take an entry at one look and return it, if it is of an ordinary kind and just as it must be."""
-        return self._plain.take(entry_bytes, header, self, self._figures)
+        return self._plain.take(entry_bytes, header, self)
+
+    def _take_other(self, number: int, entry_bytes: bytes, header: Header) -> Entry | None:
+        """Take an entry that is not ordinary, if it is one at all."""
+        try:
+            entry = decode_entry(entry_bytes)
+        except MalformedEntryError as error:
+            self.problems.add(P5, f"{self._where}, entry {number}: {error}")
+            return None
+        self._number = number
+        self.take_closely(entry, entry_bytes, header)
+        return entry
 
     def take_closely(self, entry: Entry, entry_bytes: bytes, header: Header) -> None:
         """Check everything that there is to an entry, and tell what is wrong."""

@@ -16,13 +16,14 @@ from tallygate.core.audit.replay import Balance, Replay, Tip
 from tallygate.core.ledger import entry as e
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from tallygate.core.audit.figures import Figures
     from tallygate.core.audit.inferences import OpenHold
     from tallygate.core.audit.report import Report
+    from tallygate.core.audit.rules import Moves
     from tallygate.core.ledger.batch import Header
-    from tallygate.core.ledger.entry import Entry
+    from tallygate.core.ledger.entry import Entry, Facts
 
 Amounts = tuple[int, int, int]
 """Available, held and sequence of an account."""
@@ -75,7 +76,7 @@ class Stretch(Replay):
             self.inferences.take_sheet(sheet, self.problems.add)
         self._before = _Before({}, {}, self.inferences.sheets_digest)
         self._unheld: list[bytes] = []
-        self._began: list[str] = []
+        self._began = self.inferences.began = []
         self._sheets: list[Entry] = []
 
     def meet_writer(self, header: Header) -> Tip:
@@ -83,7 +84,7 @@ class Stretch(Replay):
         tip = self._before.tips[header.writer] = Tip(header.previous, header.sequence - 1, header.epoch)
         return tip
 
-    def meet_account(self, entry: Entry, available: int, held: int) -> Balance:
+    def meet_account(self, entry: Facts, available: int, held: int) -> Balance:
         """Take an entry's word for what its account had."""
         before = (
             (entry.available_after or 0) - available,
@@ -91,19 +92,17 @@ class Stretch(Replay):
             (entry.account_sequence or 0) - 1,
         )
         self._before.accounts[entry.account or ""] = before
-        return Balance(entry.account or "", *before)
+        return Balance(*before)
 
     def meet_unheld(self, entry: Entry, entry_bytes: bytes) -> None:  # noqa: ARG002
         """Leave it to the audit, which knows what is open."""
         self._unheld.append(entry_bytes)
 
-    def take(self, header_bytes: bytes, entries: Sequence[bytes]) -> Sequence[Entry | None]:
-        """Check one batch, and note which holds begin in it."""
-        decoded = super().take(header_bytes, entries)
-        self._began += [entry.inference or "" for entry in decoded if entry is not None and entry.kind == e.HOLD]
-        if self._figures.kinds[e.SHEET] != len(self._sheets):
-            self._sheets += [entry for entry in decoded if entry is not None and entry.kind == e.SHEET]
-        return decoded
+    def take_inference(self, entry: Entry, entry_bytes: bytes, moves: Moves) -> None:
+        """Follow an inference by one more entry, and note price sheets."""
+        super().take_inference(entry, entry_bytes, moves)
+        if entry.kind == e.SHEET:
+            self._sheets.append(entry)
 
     def close(
         self, accounts: Mapping[str, Amounts], open_holds: set[str], heads: Mapping[bytes, tuple[int, bytes]]

@@ -65,8 +65,8 @@ Posting = tuple[str, str, int]
 """Book, ledger account, signed amount (pico-dollars or ngonka)."""
 
 
-class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One event with its postings in both books; the fields in the order of their bytes."""
+class Facts(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """All of an entry but its postings; the fields in the order of their bytes."""
 
     format: int
     kind: str
@@ -97,11 +97,19 @@ class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     actor: str | None = None
     reason: str | None = None
     tag: bytes | None = None
+
+
+class Entry(Facts, array_like=True, frozen=True, gc=False):
+    """One event with its postings in both books."""
+
     postings: tuple[Posting, ...] = ()
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
+
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that cannot be read as what they should be."""
 
 
 class MalformedEntryError(ValueError):
@@ -118,13 +126,28 @@ def entry_id(entry_bytes: bytes) -> bytes:
     return sha256(entry_bytes).digest()
 
 
-def encode_fields(fields: tuple[object, ...]) -> bytes:
-    """Return the canonical bytes of the entry that has these fields, all of them in their order.
+def encode_pieces(pieces: tuple[object, ...]) -> bytes:
+    """Return the bytes of all pieces in a row: values, and `msgspec.Raw` bytes as they are; there are 16 or more.
 
     Raises:
         OverflowError: A number does not fit 64 bits.
     """
-    return _encode(fields)
+    return _encode(pieces)[3:]  # without the array around them
+
+
+def nils(count: int) -> msgspec.Raw:
+    """Return the piece for so many fields in a row that do not apply."""
+    return msgspec.Raw(_encode(None) * count)
+
+
+def beginning_of_postings(count: int) -> msgspec.Raw:
+    """Return the piece before so many postings, at most 15."""
+    return msgspec.Raw(_encode((0,) * count)[:1])
+
+
+def beginning_of_posting(book: str, ledger_account: str) -> msgspec.Raw:
+    """Return the piece of a posting that comes before its amount."""
+    return msgspec.Raw(_encode((book, ledger_account, 0))[:-1])
 
 
 def beginning_of(kind: str) -> bytes:
@@ -141,7 +164,7 @@ def read_entry(entry_bytes: bytes) -> Entry:
     """
     try:
         return _decode(entry_bytes)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise MalformedEntryError(f"not an entry: {error}") from None
 
 

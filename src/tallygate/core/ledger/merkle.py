@@ -46,12 +46,15 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
     """Return the root over leaf hashes."""
-    level = list(leaves)
-    if not level:
+    if len(leaves) == 1:  # as half of all batches have
+        return leaves[0]
+    if not leaves:
         return EMPTY_ROOT
+    level = list(leaves)
     while (size := len(level)) > 1:  # `node_hash`, spelled out: a long proof takes a root for every second entry
-        pairs = [sha256(_NODE + level[i] + level[i + 1]).digest() for i in range(0, size - 1, 2)]
-        level = pairs + level[-1:] if size % 2 else pairs
+        pairs = zip(level[::2], level[1::2], strict=False)  # without an odd last one
+        above = [sha256(_NODE + left + right).digest() for left, right in pairs]
+        level = above + level[-1:] if size % 2 else above
     return level[0]
 
 

@@ -16,7 +16,7 @@ import msgspec
 from tallygate.core.audit.audit import Audit
 from tallygate.core.errors import StoreUnavailableError
 from tallygate.core.ledger.batch import GENESIS, decode_header, header_hash
-from tallygate.core.ledger.entry import entry_id
+from tallygate.core.ledger.entry import entry_id, read_entry
 from tallygate.core.ledger.records import Written
 from tallygate.storage.keeping.dump import (
     VERSION,
@@ -152,16 +152,14 @@ class DumpReader:
         raise self.damaged(what)
 
     def _take_batch(self, line: BatchLine) -> tuple[bytes, Sequence[Written], Sequence[Row]]:
-        entries = self._audit.take(line.header, line.entries)
+        self._audit.take(line.header, line.entries)
         if problem := find_problem(self._audit):
             raise self.damaged(problem)
         header = decode_header(line.header)
         if header.writer != self._writer or header.epoch > self._epoch:
             raise self.damaged("the batch was written by another writer or epoch than the dump names")
         self._head = header_hash(line.header)
-        written = [
-            Written(entry, raw, entry_id(raw)) for entry, raw in zip(entries, line.entries, strict=True) if entry
-        ]
+        written = [Written(read_entry(raw), raw, entry_id(raw)) for raw in line.entries]
         return line.header, written, ()
 
     def _check_end(self, line: End) -> None:

@@ -119,8 +119,15 @@ ORDER BY position LIMIT 1;
 SELECT sequence, header FROM batches WHERE sequence BETWEEN ? AND ? ORDER BY sequence;
 
 -- name: entries_of_span
-SELECT batch, bytes, kind, account, account_sequence, inference, slot, reference FROM entries
-WHERE position BETWEEN ? AND ? ORDER BY position;
+-- Texts are dear to fetch: where kind, slot and reference are as they are for most entries, the kind stands for all three.
+SELECT batch, bytes, account, account_sequence, inference,
+    CASE WHEN reference IS NULL AND inference IS NOT NULL
+        AND slot = CASE kind WHEN 'hold' THEN 'hold' WHEN 'settle' THEN 'end' WHEN 'void' THEN 'end' END
+    THEN kind ELSE position END
+FROM entries WHERE position BETWEEN ? AND ? ORDER BY position;
+
+-- name: columns_of_entry
+SELECT batch, bytes, kind, account, account_sequence, inference, slot, reference FROM entries WHERE position = ?;
 
 -- name: sheets_by_position
 SELECT position, bytes FROM entries WHERE kind = 'sheet' ORDER BY position;
