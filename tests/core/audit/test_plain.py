@@ -17,7 +17,7 @@ from tallygate.core.audit.stretch import Stretch
 from tallygate.core.ledger import entry as e
 from tallygate.core.pricing import Price, Sheet
 from tests.core.audit.forgery import entries_of, forge, make_world
-from tests.core.ledger.world import FIRST, MODEL, USD, WRITER, World, end, seal, usage
+from tests.core.ledger.world import FIRST, MODEL, SECOND, USD, WRITER, World, end, seal, usage
 
 if TYPE_CHECKING:
     from tallygate.core.ledger.batch import Header
@@ -138,6 +138,24 @@ def test_ordinary_call_beside_others_of_its_account_is_taken() -> None:
 
     assert work.taken == 3
     assert world.audit().problems == []
+
+
+def test_charge_beside_a_sending_that_is_under_way_is_looked_at() -> None:
+    """A charge that is as its hold has it in every byte is told all the same where another sending has begun since."""
+    world = World()
+    world.open("a", USD)
+    hold = world.hold("i")
+    world.keep(world.books.end_attempt(hold, end(FIRST, 1)))
+    world.keep(world.books.begin_attempt(hold, SECOND))
+    world.settle(hold, 50, 20, last=SECOND)
+    entries = entries_of(world)
+    del entries[-3]
+    entries[-1] = replace(entries[-1], try_=FIRST.try_, upstream=FIRST.upstream, node=FIRST.node)
+    report = forge(world, entries, [*range(4), 5, 6])
+
+    assert [problem.partition(": ")[2] for problem in report.problems] == [
+        "does not end the one sending that is under way"
+    ]
 
 
 @pytest.mark.parametrize("number", ORDINARY)
