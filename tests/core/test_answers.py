@@ -296,12 +296,15 @@ def test_streamed_counts_as_unstreamed(pieces: list[str], arguments: str, ascii_
     deltas = [*({"content": piece} for piece in pieces), *({"tool_calls": call} for call in calls)]
     chunks: list[Any] = [{"choices": [{"delta": delta, **told}]} for delta in deltas]
     streamed, whole = tally(), tally()
+    report = {**REPORT, "completion_tokens": 2 * len(deltas)} if tells else REPORT
     relayed = Relayed(ID, MODEL, CREATED_S, 1, include_usage=False, tally=streamed)
-    for event in [*chunks, {"choices": [], "usage": REPORT, "prompt_token_ids": [1]}]:
+    for event in [*chunks, {"choices": [], "usage": report, "prompt_token_ids": [1]}]:
         relayed.feed([json.dumps(event, ensure_ascii=ascii_only).encode()])
     call = {"id": "c", "function": {"name": "f", "arguments": arguments}}
     choice: dict[str, Any] = {"message": {"content": "".join(pieces), "tool_calls": [call]}}
     choice |= {"token_ids": [1, 2] * len(deltas)} if tells else {}
-    body = {"choices": [choice], "usage": REPORT, "prompt_token_ids": [1]}
+    body = {"choices": [choice], "usage": report, "prompt_token_ids": [1]}
     take(json.dumps(body, ensure_ascii=ascii_only).encode(), whole)
+    assert whole.usage() == streamed.usage()
+    streamed.repeated_tokens = 0  # only of a stream can pieces come again
     assert whole == streamed

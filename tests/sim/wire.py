@@ -29,6 +29,7 @@ class Listener:
 
     def __init__(self, net: SimNet, port: int, make: Make) -> None:
         self.sockets = (self,)
+        self.family = socket.AF_INET
         self.make = make
         self.context = contextvars.copy_context()
         self._net = net
