@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tallygate.core.errors import Code, Refusal
-from tallygate.core.jsontext import DEPTH_MAX, check_shape, nameable
+from tallygate.core.jsontext import BRACKETS_MAX, DEPTH_MAX, check_shape, nameable
 
 SECRET = "zebra7f3a"
 
@@ -235,6 +235,17 @@ def test_depth_of_siblings() -> None:
     """Many containers side by side are not deep, and brackets in strings nest nothing."""
     wide = {"a": [[]] * 100, "b": [{"c": {}}] * 100, "d": "[{" * 500, "[" * 40: "{"}
     assert check_shape(json.dumps(wide).encode()) == wide
+
+
+@pytest.mark.parametrize("piece", [b"{},", b"[],", b'"{",', b'{"b":[]},'])
+def test_breadth(piece: bytes) -> None:
+    """500,000 opening brackets are taken and one more is not, so that no body keeps all callers waiting."""
+    per_piece = piece.count(b"{") + piece.count(b"[")
+    pieces = (BRACKETS_MAX - 2) // per_piece
+    check_shape(b'{"a":[' + piece * pieces + b"0]}")
+    error = refusal(b'{"a":[' + piece * (pieces + 1) + b"0]}")
+    assert (error.code, error.param) == (Code.INVALID_VALUE, None)
+    assert str(BRACKETS_MAX) in error.message
 
 
 @pytest.mark.parametrize(

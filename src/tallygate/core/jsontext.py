@@ -21,6 +21,10 @@ from tallygate.core.errors import Code, Refusal
 DEPTH_MAX: Final = 32
 """The network's own limit on nesting."""
 
+BRACKETS_MAX: Final = 500_000
+"""How many objects and arrays there may be: ten megabytes of empty ones take seconds and hundreds of megabytes to take
+apart. Those in strings count too, since telling them apart costs as much; no model reads a text of so many."""
+
 _NAMEABLE = re.compile(r"[A-Za-z0-9_.-]{1,40}", re.ASCII)
 """Longer than any parameter of any engine, shorter than any API key or private key."""
 
@@ -35,8 +39,10 @@ def check_shape(body: bytes) -> Any:
 
     Raises:
         Refusal: The text is not JSON (NaN and Infinity are not), not an object, nested deeper than `DEPTH_MAX`,
-            or repeats a key, which the refusal names.
+            has more than `BRACKETS_MAX` opening brackets, or repeats a key, which the refusal names.
     """
+    if body.count(b"{") + body.count(b"[") > BRACKETS_MAX:
+        raise Refusal(Code.INVALID_VALUE, f"The body has more than {BRACKETS_MAX} opening brackets.")
     try:
         value = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
