@@ -214,7 +214,12 @@ async def test_a_body_that_does_not_come_is_ended() -> None:
 
 
 @pytest.mark.parametrize(
-    "begun", [HEAD + b"X: ", HEAD + b"Content-Length: 9999\r\n\r\n", HEAD + b"Transfer-Encoding: chunked\r\n\r\n2"]
+    "begun",
+    [
+        HEAD + b"X: ",
+        HEAD + b"Content-Length: 9999\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nffff\r\n",
+    ],
 )
 async def test_who_sends_byte_by_byte_is_ended_all_the_same(begun: bytes) -> None:
     """Patience is with a whole head, or a whole body: a byte now and then buys no more of it."""
