@@ -14,7 +14,15 @@ import pytest
 from tallygate.core.audit.audit import Audit
 from tallygate.core.pricing import Price, revised
 from tallygate.storage import replay
-from tallygate.storage.replay import ReplayStoppedError, audit_apart, audit_end, audit_file, count_processors
+from tallygate.storage.replay import (
+    SPAN_ENTRIES_MAX,
+    ReplayStoppedError,
+    audit_apart,
+    audit_end,
+    audit_file,
+    count_processors,
+    find_span_entries,
+)
 from tests.contract.world import RATE, SHEET, USD, Machine, SqliteStore, request, serve
 
 if TYPE_CHECKING:
@@ -68,6 +76,18 @@ async def path(tmp_path: Path) -> Path:
     await ledger.hold(request("chatcmpl-open", ledger.account(accounts[0].id)))
     await machine.stop()
     return path
+
+
+@pytest.mark.parametrize(
+    ("entries", "processes", "spans"),
+    [(0, 2, 0), (1000, 2, 1), (70_000, 2, 2), (600_000, 2, 8), (600_001, 1, 4), (10_000_000, 2, 20), (10**9, 8, 1908)],
+)
+def test_work_is_shared_evenly_and_memory_bounded(entries: int, processes: int, spans: int) -> None:
+    """Every process has a few spans of a store that is worth it, and none is longer than memory allows."""
+    size = find_span_entries(entries, processes)
+
+    assert -(-entries // size) == spans
+    assert size <= SPAN_ENTRIES_MAX
 
 
 @pytest.mark.parametrize("span_entries", [1, 2, 3, 7, 30, 1000])

@@ -46,9 +46,12 @@ if TYPE_CHECKING:
     """Batch and bytes of an entry, its account, its number there, its inference; and its kind, if the other columns are
     as they are for most of that kind, else its position."""
 
-SPAN_ENTRIES: Final = 1 << 18
+SPAN_ENTRIES_MIN: Final = 1 << 16
+SPAN_ENTRIES_MAX: Final = 1 << 19
 """How many entries a process takes at a time: they bound its memory, and how often progress is told. Each span tells of
-all accounts that it has met, which in shorter ones of a large store would cost more than an entry's own check."""
+all accounts that it has met, which in short ones of a large store would cost more than an entry's own check."""
+SPANS_EACH: Final = 4
+"""So many spans are there for each process, in a store too small for long ones, so that all are busy to the end."""
 QUICK_ENTRIES: Final = 5_000
 """So many entries are replayed in a moment: a process of its own would take longer to start."""
 END_ENTRIES: Final = 200_000
@@ -100,7 +103,7 @@ class Strays(NamedTuple):
 
 
 def audit_file(
-    path: Path, *, processes: int = 1, progress: Progress | None = None, span_entries: int = SPAN_ENTRIES
+    path: Path, *, processes: int = 1, progress: Progress | None = None, span_entries: int | None = None
 ) -> Report:
     """Replay a store's books from its file alone, whoever else has it open.
 
@@ -108,7 +111,7 @@ def audit_file(
         path: The file.
         processes: How many may share the work, beside this one.
         progress: Is told how far the replay is.
-        span_entries: How many entries are taken at a time.
+        span_entries: How many entries are taken at a time, if it is not to be found out.
 
     Raises:
         NotAStoreError: The file is no store of ours.
@@ -116,7 +119,7 @@ def audit_file(
     """
     with reading(path), contextlib.closing(open_for_reading(path)) as db:
         state = _read_state(db)
-        spans = _cut(db, state, span_entries)
+        spans = _cut(db, state, span_entries or find_span_entries(state.last_position, processes))
         audit, roots = Audit(), TileRoots()
         strays: list[Strays] = []
 
@@ -183,6 +186,11 @@ def _pool_of(processes: int, begin: Callable[..., object], given: object) -> Ite
         raise ReplayStoppedError from None
 
 
+def find_span_entries(entries: int, processes: int) -> int:
+    """Return how many entries are best taken at a time of so many."""
+    return min(max(-(-entries // (SPANS_EACH * processes)), SPAN_ENTRIES_MIN), SPAN_ENTRIES_MAX)
+
+
 def count_processors() -> int:
     """Return how many processes can share a replay here."""
     return min(len(os.sched_getaffinity(0)), PROCESSES_MAX)
@@ -245,13 +253,18 @@ def _feed(db: apsw.Connection, span: Span, replay: Replay, roots: TileRoots) -> 
                 count += len(list(rows))
             place, rows = next(groups, _NO_ROWS)
         entries = replay.take(header, [row[1] for row in batch])
-        for number, (row, entry) in enumerate(zip(batch, entries, strict=True)):
+        number = -1
+        for (_, _, account, account_sequence, inference, kind), entry in zip(batch, entries, strict=True):
+            number += 1
             if entry is None or (
-                row[2:] == (entry.account, entry.account_sequence, entry.inference, entry.kind)
+                kind == entry.kind
+                and inference == entry.inference
+                and account_sequence == entry.account_sequence
+                and account == entry.account
                 and entry.reference is None
             ):
                 continue
-            if not _has_columns(db, row, entry):
+            if not _has_columns(db, batch[number], entry):
                 where = f"batch {sequence}, entry {number}"
                 replay.problems.add(P5, f"{where}: the columns beside the entry differ from its bytes")
         if replay.sequence not in (sequence, None):
