@@ -1,6 +1,7 @@
 """Which connection serves whom: reuse, staleness, the bound and the line of those who wait."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from tallygate.network.client import HttpClient, Timeouts
 from tallygate.network.connection_errors import (
     ConnectError,
     ConnectionLostError,
-    ConnectTimeoutError,
+    NoFreeConnectionError,
 )
 from tallygate.network.lane import Lane, LaneLimits
 from tallygate.network.origin import Origin
@@ -156,8 +157,8 @@ async def test_stale_connection_is_closed_meanwhile() -> None:
         await peer.send(OK)
         await peer.gone()
 
-    short = Timeouts(connect_s=0.1, first_byte_s=60, idle_s=60, total_s=60)
-    async with serve(first, second) as server, client(short, idle_s_max=-1) as http:
+    often = Timeouts(connect_s=60, first_byte_s=60, idle_s=0.1, total_s=60)
+    async with serve(first, second) as server, client(often, idle_s_max=-1) as http:
         await call(http, server)
         await call(http, server, fresh=True)
         assert server.accepted == 2
@@ -222,19 +223,20 @@ async def test_promised_connection_dies() -> None:
 
 async def test_wait_counts_toward_the_connect_timeout() -> None:
     """Who waits for a place for longer than the connect timeout is told that nothing was sent."""
-    release = asyncio.Event()
+    arrived, release = asyncio.Event(), asyncio.Event()
 
     async def slow(peer: Peer) -> None:
         await peer.request()
+        arrived.set()
         await release.wait()
         await peer.send(OK)
         await peer.gone()
 
-    short = Timeouts(connect_s=0.05, first_byte_s=60, idle_s=60, total_s=60)
-    async with serve(slow) as server, client(short, connections_max=1) as http:
+    async with serve(slow) as server, client(connections_max=1) as http:
         first = asyncio.ensure_future(call(http, server))
-        await turns(1)
-        with pytest.raises(ConnectTimeoutError):
+        await arrived.wait()
+        http._timeouts = replace(http._timeouts, connect_s=0.05)  # The first has its place, however slow it was.
+        with pytest.raises(NoFreeConnectionError):
             await call(http, server)
         release.set()
         assert not await first
