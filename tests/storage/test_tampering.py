@@ -10,7 +10,7 @@ import pytest
 from tallygate.core.ledger.batch import Header, encode_header, header_hash
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.merkle import leaf_hash, merkle_root
-from tallygate.core.ledger.records import Account
+from tallygate.core.ledger.records import Account, Written
 from tallygate.core.ledger.restoring import restore_sheet
 from tallygate.storage.embedded import EmbeddedLedger
 from tallygate.storage.replay import audit_file
@@ -178,43 +178,77 @@ def test_lost_tail_is_found_even_where_it_was_cut_cleanly(path: Path) -> None:
     assert audit_file(path).problems[0].startswith("writer 00010203: the batches end with 9, the store says 11")
 
 
+@pytest.mark.usefixtures("here")
 def test_second_life_of_an_inference_is_found_though_sealed(path: Path) -> None:
     """A call that is charged again under the same id, with a right hold and a right seal, is found by its slots."""
-    db = apsw.Connection(str(path))
-    ((head, epoch, sequence),) = db.execute("SELECT head, epoch, sequence FROM installation")
-    ((spent,),) = db.execute("SELECT total FROM key_spending")
-    db.close()
-    books = read_books(path, epoch)
+    books = read_books(path)
     hold, held = books.hold(request("chatcmpl-1", next(iter(books.accounts))))
     settlement, settled = books.settle(hold, end(), usage())
+    db = apsw.Connection(str(path))
+    ((spent,),) = db.execute("SELECT total FROM key_spending")
+    db.close()
     spent = int(spent) + settlement.cost.total
-    raws = [held.raw, settled.raw]
-    header = encode_header(
-        Header(1, WRITER, epoch, sequence + 1, head, merkle_root([leaf_hash(raw) for raw in raws]), 2, 1)
-    )
-    account = settled.entry
-    tamper(
+    add_batch(
         path,
-        f"INSERT INTO batches VALUES ({sequence + 1}, x'{header.hex()}')",
-        *(
-            f"INSERT INTO entries VALUES (NULL, {sequence + 1}, x'{w.raw.hex()}', '{w.entry.kind}', "
-            f"'{w.entry.account}', {w.entry.account_sequence}, 'chatcmpl-1', '{slot}', NULL)"
-            for w, slot in ((held, "hold"), (settled, "end"))
-        ),
-        f"UPDATE installation SET sequence = {sequence + 1}, head = x'{header_hash(header).hex()}'",
-        f"UPDATE accounts SET available = {account.available_after}, sequence = {account.account_sequence}",
-        f"UPDATE key_spending SET of_day = '{spent}', of_month = '{spent}', total = '{spent}'",
+        (held, "hold"),
+        (settled, "end"),
+        statement=f"UPDATE key_spending SET of_day = '{spent}', of_month = '{spent}', total = '{spent}'",
     )
 
-    assert audit_file(path).problems == [
+    assert problems_in_any_spans(path) == [
         "inference chatcmpl-1: has more than one end",
         "inference chatcmpl-1: has more than one hold",
     ]
 
 
-def read_books(path: Path, epoch: int) -> Books:
+@pytest.mark.usefixtures("here")
+def test_second_hold_of_an_open_inference_is_found_though_sealed(path: Path) -> None:
+    """A hold of an inference that has one, in order in all else, is told with its place, however far it is from it."""
+    books = read_books(path)
+    _, held = books.hold(request("chatcmpl-4", next(iter(books.accounts))))
+    add_batch(path, (held, "hold"))
+
+    assert problems_in_any_spans(path) == [
+        "batch 12 of writer 00010203, entry 0 (hold): inference chatcmpl-4 has a hold already",
+        "inference chatcmpl-4: has more than one hold",
+    ]
+
+
+def problems_in_any_spans(path: Path) -> list[str]:
+    """Return what an audit finds, which is the same in whatever parts the history is shared out."""
+    whole = audit_file(path)
+    for span_entries in range(1, whole.entries):
+        assert audit_file(path, span_entries=span_entries, processes=2) == whole
+    return list(whole.problems)
+
+
+def add_batch(path: Path, *added: tuple[Written, str], statement: str = "") -> None:
+    """Add a batch of entries of an inference, each with its slot, and make all else in the file fit to it."""
+    db = apsw.Connection(str(path))
+    ((head, epoch, sequence),) = db.execute("SELECT head, epoch, sequence FROM installation")
+    db.close()
+    root = merkle_root([leaf_hash(written.raw) for written, _ in added])
+    header = encode_header(Header(1, WRITER, epoch, sequence + 1, head, root, len(added), 1))
+    last = added[-1][0].entry
+    tamper(
+        path,
+        f"INSERT INTO batches VALUES ({sequence + 1}, x'{header.hex()}')",
+        *(
+            f"INSERT INTO entries VALUES (NULL, {sequence + 1}, x'{w.raw.hex()}', '{w.entry.kind}', "
+            f"'{w.entry.account}', {w.entry.account_sequence}, '{w.entry.inference}', '{slot}', NULL)"
+            for w, slot in added
+        ),
+        f"UPDATE installation SET sequence = {sequence + 1}, head = x'{header_hash(header).hex()}'",
+        f"UPDATE accounts SET available = {last.available_after}, held = {last.held_after}, "
+        f"sequence = {last.account_sequence}",
+        statement,
+    )
+
+
+def read_books(path: Path) -> Books:
     """Return books that go on where a file ends, as a forger who knows the program would."""
     db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    ((epoch,),) = db.execute("SELECT epoch FROM installation")
     machine = Machine(SqliteStore(path))
     machine.entropy(16)
     books = Books(WRITER, epoch, machine.now_ns, lambda size: b"f" * size)

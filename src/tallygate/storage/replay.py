@@ -158,7 +158,8 @@ def audit_end(path: Path, *, entries_max: int = END_ENTRIES) -> Report:
         if state.last_position <= entries_max:
             return audit_file(path)
         position, batch = next(db.execute(QUERIES["next_batch"], {"after": state.last_position - entries_max}), _FIRST)
-        stretch, roots = Stretch(sheet for at, sheet in _read_sheets(db) if at < position), TileRoots()
+        stretch = Stretch((sheet for at, sheet in _read_sheets(db) if at < position), is_last=True)
+        roots = TileRoots()
         span = Span(position, state.last_position, batch, state.last_batch)
         _tell_strays(list(_feed(db, span, stretch, roots)), stretch)
         if not stretch.problems.count:
@@ -308,7 +309,10 @@ def _replay_together(
     processes: int,
     tell: Callable[[Span], None],
 ) -> list[tuple[str, str]]:
-    """Have spans replayed by other processes, and join what they find in order; return the doubled slots."""
+    """Have spans replayed by other processes, and join what they find in order; return the doubled slots.
+
+    Where there is one, nothing is joined: by itself a span cannot tell a hold from the second of the same inference.
+    """
     audit, roots, strays = whole
     with _pool_of(processes, _open_reader, path) as pool:
         doubled = pool.submit(_find_doubled)
@@ -318,7 +322,7 @@ def _replay_together(
             while len(waiting) <= 2 * processes and (upcoming := next(ahead, None)) is not None:
                 waiting.append(pool.submit(_replay_span, upcoming))
             found = waiting.popleft().result()
-            if found is not None and audit.join(found[0]):
+            if found is not None and not doubled.result() and audit.join(found[0]):
                 roots.add(found[1])
             else:
                 strays += _feed(db, span, audit, roots)

@@ -69,7 +69,7 @@ def test_stretch_under_other_prices_is_not_joined() -> None:
 
 def test_end_of_the_history_is_checked_by_itself() -> None:
     """The last stretch alone is clean against the state of its store, and says that it is not the whole."""
-    stretch = Stretch(SHEETS)
+    stretch = Stretch(SHEETS, is_last=True)
     for header, raws in BATCHES[14:]:
         stretch.take(header, raws)
     report = stretch.close(ACCOUNTS, OPEN, HEADS)
@@ -94,7 +94,7 @@ def test_end_that_differs_from_the_state_is_told(
     told: str,
 ) -> None:
     """What the end of the history says of accounts, holds and head is compared with what the store keeps."""
-    stretch = Stretch(SHEETS)
+    stretch = Stretch(SHEETS, is_last=True)
     for header, raws in BATCHES[14:]:
         stretch.take(header, raws)
     problems = stretch.close(ACCOUNTS | accounts, open_holds, heads).problems

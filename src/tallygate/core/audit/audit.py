@@ -43,7 +43,9 @@ class Audit(Replay):
     def join(self, findings: Findings) -> bool:
         """Take over what a stretch has found, if it follows from what is known; else nothing has happened.
 
-        Then the stretch has to be taken batch by batch, which tells what is wrong and where.
+        Then the stretch has to be taken batch by batch, which tells what is wrong and where. A stretch cannot tell
+        whether an inference that it has a hold of had one before; whoever joins stretches has to know that all
+        holds of the history are of different inferences.
         """
         if not (findings.is_clean and self._is_as_assumed(findings)):
             return False
@@ -106,10 +108,8 @@ class Audit(Replay):
             known_amounts = (0, 0, 0) if balance is None else (balance.available, balance.held, balance.sequence)
             if assumed != known_amounts:
                 return False
-        return (
-            findings.sheets_before == self.inferences.sheets_digest
-            and self.references.isdisjoint(findings.references)
-            and self.inferences.open.keys().isdisjoint(findings.began)
+        return findings.sheets_before == self.inferences.sheets_digest and self.references.isdisjoint(
+            findings.references
         )
 
     def _compare_spent(self, rows: AbstractSet[SpentRow]) -> None:

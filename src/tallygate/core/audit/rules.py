@@ -5,7 +5,6 @@ Pure questions about a single entry, asked by the audit. Nothing here knows of o
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from tallygate.core.audit.problems import P2, Tell
@@ -71,13 +70,13 @@ def read_moves(entry: Entry, tell: Tell) -> Moves:
     kind, account = entry.kind, entry.account
     if kind in (WITH_ACCOUNT if account is None else WITHOUT_ACCOUNT):
         tell(P2, f"a {kind} {'needs an' if account is None else 'has no'} account")
-    place_of = _places_of(account, entry.upstream).get
+    upstream = entry.upstream
     rule_of = _RULES[kind].get
     moves: Moves = {}
     usd = ngonka = 0
     last = -1
     for book, name, amount in entry.postings:
-        place = place_of(name, "")
+        place = _place(name, account, upstream)
         rule = rule_of(place)
         # Nearly every posting is as it must be; where one is odd in any way, all are gone through to tell it in words.
         if rule is None or book != rule[0] or not rule[1] < amount < rule[2] or not amount or rule[3] <= last:
@@ -94,11 +93,10 @@ def read_moves(entry: Entry, tell: Tell) -> Moves:
 def _go_through(entry: Entry, tell: Tell) -> Moves:
     """Return what an entry moves; tell which postings are wrong."""
     kind = entry.kind
-    places = _places_of(entry.account, entry.upstream)
     moves: Moves = {}
     sums: dict[str, int] = {}
     for book, name, amount in entry.postings:
-        place = places.get(name, "")
+        place = _place(name, entry.account, entry.upstream)
         if kind == e.EXPIRE and is_payable(name):  # it ends sendings of several upstreams; which ones is not asked here
             place = PAYABLE
         if not place.startswith(f"{book} "):
@@ -120,16 +118,15 @@ def _go_through(entry: Entry, tell: Tell) -> Moves:
     return moves
 
 
-@lru_cache(maxsize=16384)
-def _places_of(account: str | None, upstream: str | None) -> Mapping[str, str]:
-    """Return what the ledger accounts that an entry may name are to it."""
+def _place(name: str, account: str | None, upstream: str | None) -> str:
+    """Return what a ledger account is to an entry about these; nothing where it is none that it may name."""
+    common = _COMMON.get(name)
+    if common is not None:
+        return common
+    if name == e.payable_account(upstream or ""):
+        return PAYABLE
     own = account or ""
-    return {
-        **_COMMON,
-        e.available_account(own): AVAILABLE,
-        e.held_account(own): HELD,
-        e.payable_account(upstream or ""): PAYABLE,
-    }
+    return AVAILABLE if name == e.available_account(own) else HELD if name == e.held_account(own) else ""
 
 
 def is_payable(ledger_account: str) -> bool:

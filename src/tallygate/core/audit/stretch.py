@@ -39,7 +39,6 @@ class Findings(NamedTuple):
         sheets_before: Digest of the price sheets that were taken to be in force before.
         new_sheets: The entries of those that came in it.
         unheld: Attempts and endings of holds from before, in their order.
-        began: The inferences that it has a hold of.
         open: Holds that are open at its end.
         references: Of its deposits.
     """
@@ -51,7 +50,6 @@ class Findings(NamedTuple):
     sheets_before: bytes
     new_sheets: list[Entry]
     unheld: list[bytes]
-    began: list[str]
     open: dict[str, OpenHold]
     references: set[tuple[str, str]]
 
@@ -64,19 +62,22 @@ class _Before:
 
 
 class Stretch(Replay):
-    """Takes the batches of a part of the history; `finish` gives the findings.
+    """Takes the batches of a part of the history; `finish` gives the findings, `close` the report on a last one.
 
     Args:
         sheets: The price sheets that came before it, to all appearances; they are compared later.
+        is_last: Whether it will be closed: then every inference that it has a hold of is kept in mind.
     """
 
-    def __init__(self, sheets: Iterable[Entry]) -> None:
+    def __init__(self, sheets: Iterable[Entry], *, is_last: bool = False) -> None:
         super().__init__()
         for sheet in sheets:
             self.inferences.take_sheet(sheet, self.problems.add)
         self._before = _Before({}, {}, self.inferences.sheets_digest)
         self._unheld: list[bytes] = []
-        self._began = self.inferences.began = []
+        self._began: list[str] = []
+        if is_last:
+            self.inferences.began = self._began
         self._sheets: list[Entry] = []
 
     def meet_writer(self, header: Header) -> Tip:
@@ -135,7 +136,6 @@ class Stretch(Replay):
             sheets_before=before.sheets,
             new_sheets=self._sheets,
             unheld=self._unheld,
-            began=self._began,
             open=self.inferences.open,
             references=self.references,
         )
