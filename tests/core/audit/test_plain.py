@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import fields, replace
 
 from tallygate.core.audit.audit import Audit
+from tallygate.core.audit.plain import Plain
 from tallygate.core.audit.stretch import Stretch
 from tallygate.core.ledger import entry as e
 from tallygate.core.pricing import Price, Sheet
@@ -20,12 +21,13 @@ from tests.core.audit.forgery import entries_of, forge, make_world
 from tests.core.ledger.world import FIRST, MODEL, SECOND, USD, WRITER, World, end, seal, usage
 
 if TYPE_CHECKING:
+    from tallygate.core.audit.replay import Replay
     from tallygate.core.ledger.batch import Header
     from tallygate.core.ledger.entry import Facts
 
 WORLD = make_world()
 ENTRIES = entries_of(WORLD)
-ORDINARY = [number for number, entry in enumerate(ENTRIES) if entry.kind in {e.HOLD, e.SETTLE}]
+ORDINARY = [number for number, entry in enumerate(ENTRIES) if entry.kind in {e.HOLD, e.SETTLE, e.VOID}]
 FIELDS = [field.name for field in fields(e.Entry) if field.name not in {"format", "nonce"}]
 NEAR = st.integers(-2, 2)
 AMOUNTS = st.one_of(NEAR, st.sampled_from([USD, e.AMOUNT_MAX, -e.AMOUNT_MAX, 2**63, -(2**63)]))
@@ -34,18 +36,31 @@ AMOUNTS = st.one_of(NEAR, st.sampled_from([USD, e.AMOUNT_MAX, -e.AMOUNT_MAX, 2**
 class Counting(Audit):
     """An audit that counts the entries that it takes at one look."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain = self.counter = Counter()
+
+    @property
+    def taken(self) -> int:
+        """How many."""
+        return self.counter.taken
+
+
+class Counter(Plain):
+    """Counts what it takes."""
+
     taken = 0
 
-    def take_plain(self, entry_bytes: bytes, header: Header) -> Facts | None:
+    def take(self, entry_bytes: bytes, header: Header, replay: Replay) -> Facts | None:
         """Count."""
-        entry = super().take_plain(entry_bytes, header)
+        entry = super().take(entry_bytes, header, replay)
         self.taken += entry is not None
         return entry
 
 
 @st.composite
 def changes(draw: st.DrawFn) -> tuple[int, dict[str, Any]]:
-    """Return an ordinary entry, and fields that another entry has, or that are a little off."""
+    """Return an entry that may be ordinary, and fields that another entry has, or that are a little off."""
     number = draw(st.sampled_from(ORDINARY))
     entry = ENTRIES[number]
     changed: dict[str, Any] = {}
@@ -126,7 +141,7 @@ def test_charge_of_all_that_was_held_is_looked_at(prompt: int) -> None:
 
 
 def test_ordinary_call_beside_others_of_its_account_is_taken() -> None:
-    """What happens to an account between the hold and the charge does not matter."""
+    """What happens to an account between the hold and the charge does not matter, nor does what a release says."""
     world = World()
     world.open("a", USD)
     first, second = world.hold("i-1"), world.hold("i-2")
@@ -136,7 +151,28 @@ def test_ordinary_call_beside_others_of_its_account_is_taken() -> None:
     for header, raws in world.batches():
         work.take(header, raws)
 
-    assert work.taken == 3
+    assert work.taken == 4
+    assert world.audit().problems == []
+
+
+@pytest.mark.parametrize("is_charged", [False, True])
+@pytest.mark.parametrize("bill", [0, 9])
+def test_call_that_was_sent_again_ends_at_one_look(is_charged: bool, bill: int) -> None:
+    """A charge, or a release, of the one sending that is under way is taken, also where that is not the first."""
+    world = World()
+    world.open("a", USD)
+    hold = world.hold("i")
+    world.keep(world.books.end_attempt(hold, end(FIRST, 1)))
+    world.keep(world.books.begin_attempt(hold, SECOND))
+    if is_charged:
+        world.settle(hold, 50, 20, bill=bill, last=SECOND)
+    else:
+        world.keep(world.books.void(hold, end(SECOND, bill), "failed"))
+    work = Counting()
+    for header, raws in world.batches():
+        work.take(header, raws)
+
+    assert work.taken == 2
     assert world.audit().problems == []
 
 

@@ -7,6 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from tallygate.core.audit.audit import Audit
+from tallygate.core.audit.plain import Plain
 from tallygate.core.audit.stretch import Stretch
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import GENESIS, Header, encode_header, header_hash
@@ -19,6 +20,7 @@ from tallygate.core.usage import Usage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from tallygate.core.audit.replay import Replay
     from tallygate.core.audit.report import Report
     from tallygate.core.ledger.spending import KeySpent
 
@@ -148,8 +150,16 @@ class World:
 class LongAudit(Audit):
     """An audit that looks at every entry closely, also at the ordinary ones."""
 
-    def take_plain(self, entry_bytes: bytes, header: Header) -> None:
-        """Take nothing at one look."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain = Blind()
+
+
+class Blind(Plain):
+    """Takes nothing at one look."""
+
+    def take(self, entry_bytes: bytes, header: Header, replay: Replay) -> None:
+        """Take nothing."""
 
 
 def audit_all_ways(

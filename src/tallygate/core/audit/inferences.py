@@ -113,15 +113,25 @@ class OpenHold(msgspec.Struct, gc=False):
             known[part] = ended
         self.ended = known or None
 
+    @property
+    def only_sending(self) -> Facts | None:
+        """What began the one sending that has not ended; None where there is none, or several."""
+        if self.changed is None:
+            return self.entry
+        if len(self.changed) != 1:
+            return None
+        ((_, began),) = self.changed.values()
+        return began
+
     def is_sent_only(self, ending: Facts) -> bool:
         """Return whether the one sending that is under way is the one that an ending names."""
-        if self.changed is None:
-            began = self.entry
-        elif len(self.changed) == 1:
-            ((_, began),) = self.changed.values()
-        else:
-            return False
-        return began.upstream == ending.upstream and began.try_ == ending.try_ and began.part == ending.part
+        began = self.only_sending
+        return (
+            began is not None
+            and began.upstream == ending.upstream
+            and began.try_ == ending.try_
+            and began.part == ending.part
+        )
 
 
 class Inferences:

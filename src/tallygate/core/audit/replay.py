@@ -34,8 +34,6 @@ from tallygate.core.ledger.merkle import leaf_hashes, merkle_root
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from msgspec import Raw
-
     from tallygate.core.ledger.entry import Facts
 
 
@@ -53,14 +51,13 @@ class Balance:
     """An account as the replay has it, in pico-dollars.
 
     Attributes:
-        openings: The bytes of a posting to its available money, and to what is held, up to the amount; None until they
-            are asked for.
+        names: The ledger accounts of its available money, and of what is held; None until they are asked for.
     """
 
     available: int = 0
     held: int = 0
     sequence: int = 0
-    openings: tuple[Raw, Raw] | None = None
+    names: tuple[str, str] | None = None
 
 
 class Replay:
@@ -69,12 +66,13 @@ class Replay:
     Attributes:
         sequence: What the header of the last batch says of its place; None if it is no header.
         head: The hash of the last header that is one.
+        plain: Takes the ordinary entries.
     """
 
     def __init__(self) -> None:
         self.problems = Problems()
         self._figures = Figures()
-        self._plain = Plain()
+        self.plain = Plain()
         self.balances: dict[str, Balance] = {}
         self.tips: dict[bytes, Tip] = {}
         self.references: set[tuple[str, str]] = set()
@@ -88,7 +86,7 @@ class Replay:
     @property
     def figures(self) -> Figures:
         """What has been counted."""
-        self._plain.pour(self._figures)
+        self.plain.pour(self._figures)
         return self._figures
 
     # --- what has not been seen before; a replay from the beginning knows that there was nothing -----------------
@@ -128,15 +126,11 @@ class Replay:
                 P5, f"{self._where}: the entries do not have the sealed root: one was changed, moved or replaced"
             )
         figures.entries += len(entries)
-        take_plain, take_other = self.take_plain, self._take_other
+        take_plain, take_other = self.plain.take, self._take_other
         return [
-            take_plain(entry_bytes, header) or take_other(number, entry_bytes, header)
+            take_plain(entry_bytes, header, self) or take_other(number, entry_bytes, header)
             for number, entry_bytes in enumerate(entries)
         ]
-
-    def take_plain(self, entry_bytes: bytes, header: Header) -> Facts | None:
-        """Take an entry at one look and return it, if it is of an ordinary kind and just as it must be."""
-        return self._plain.take(entry_bytes, header, self)
 
     def _take_other(self, number: int, entry_bytes: bytes, header: Header) -> Entry | None:
         """Take an entry that is not ordinary, if it is one at all."""

@@ -14,9 +14,12 @@ from __future__ import annotations
 
 from enum import IntFlag
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FORMAT: Final = 1
 ID_BYTES: Final = 16
@@ -126,28 +129,12 @@ def entry_id(entry_bytes: bytes) -> bytes:
     return sha256(entry_bytes).digest()
 
 
-def encode_pieces(pieces: tuple[object, ...]) -> bytes:
-    """Return the bytes of all pieces in a row: values, and `msgspec.Raw` bytes as they are; there are 16 or more.
+encode_fields: Callable[[tuple[object, ...]], bytes] = _encode
+"""Returns the canonical bytes of an entry that has these fields, all of them and in their order.
 
-    Raises:
-        OverflowError: A number does not fit 64 bits.
-    """
-    return _encode(pieces)[3:]  # without the array around them
-
-
-def nils(count: int) -> msgspec.Raw:
-    """Return the piece for so many fields in a row that do not apply."""
-    return msgspec.Raw(_encode(None) * count)
-
-
-def beginning_of_postings(count: int) -> msgspec.Raw:
-    """Return the piece before so many postings, at most 15."""
-    return msgspec.Raw(_encode((0,) * count)[:1])
-
-
-def beginning_of_posting(book: str, ledger_account: str) -> msgspec.Raw:
-    """Return the piece of a posting that comes before its amount."""
-    return msgspec.Raw(_encode((book, ledger_account, 0))[:-1])
+Raises:
+    OverflowError: A number does not fit 64 bits.
+"""
 
 
 def beginning_of(kind: str) -> bytes:
