@@ -16,6 +16,7 @@ from tallygate.core.pricing import Price, revised
 from tallygate.storage import replay
 from tallygate.storage.replay import (
     SPAN_ENTRIES_MAX,
+    SPAN_ENTRIES_MIN,
     ReplayStoppedError,
     audit_apart,
     audit_end,
@@ -80,14 +81,17 @@ async def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("entries", "processes", "spans"),
-    [(0, 2, 0), (1000, 2, 1), (70_000, 2, 2), (600_000, 2, 8), (600_001, 1, 4), (10_000_000, 2, 20), (10**9, 8, 1908)],
+    [(0, 2, 0), (1000, 2, 1), (70_000, 2, 2), (600_000, 2, 7), (600_001, 1, 5), (10_000_000, 2, 27), (10**9, 8, 1940)],
 )
 def test_work_is_shared_evenly_and_memory_bounded(entries: int, processes: int, spans: int) -> None:
-    """Every process has a few spans of a store that is worth it, and none is longer than memory allows."""
-    size = find_span_entries(entries, processes)
+    """No part is longer than memory allows, and towards the end they are short, so that no process is left alone."""
+    sizes: list[int] = []
+    while (left := entries - sum(sizes)) > 0:
+        sizes.append(find_span_entries(left, processes))
 
-    assert -(-entries // size) == spans
-    assert size <= SPAN_ENTRIES_MAX
+    assert len(sizes) == spans
+    assert max(sizes, default=0) <= SPAN_ENTRIES_MAX
+    assert sizes[-processes:] == [SPAN_ENTRIES_MIN] * len(sizes[-processes:])
 
 
 @pytest.mark.parametrize("span_entries", [1, 2, 3, 7, 30, 1000])

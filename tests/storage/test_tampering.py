@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TRIGGERS = ("entries_never_change", "entries_never_go", "batches_never_change", "batches_never_go")
+WORDS = ("x", "hold", "end", "attempt")
 INDEXES = ("entries_by_account", "entries_by_inference", "entries_by_reference")
 
 
@@ -169,6 +170,24 @@ def test_change_behind_our_back_is_located(path: Path, statement: str, told: str
     assert audit_file(path).problems[0].startswith(told)
     for span_entries in (1, 2, 3, 5):
         assert audit_file(path, span_entries=span_entries, processes=2).problems[0].startswith(told)
+
+
+@pytest.mark.parametrize("column", ["kind", "account", "account_sequence", "inference", "slot", "reference"])
+def test_no_column_beside_an_entry_can_be_another_one(path: Path, column: str) -> None:
+    """Whatever a column says of whichever entry, be it what another entry says, nothing or a word: it is told."""
+    tamper(path)
+    db = apsw.Connection(str(path))
+    there = dict(db.execute(f"SELECT position, {column} FROM entries"))
+    for position, value in there.items():
+        others = {*there.values(), None, *((0,) if column == "account_sequence" else WORDS)} - {value}
+        for other in others if column != "kind" else others - {None}:
+            db.execute(f"UPDATE entries SET {column} = ? WHERE position = ?", (other, position))
+            told = f"batch {position}, entry 0: the columns beside the entry differ from its bytes"
+            assert audit_file(path).problems[0] == told, (position, other)
+        db.execute(f"UPDATE entries SET {column} = ? WHERE position = ?", (value, position))
+    db.close()
+
+    assert audit_file(path).clean
 
 
 def test_lost_tail_is_found_even_where_it_was_cut_cleanly(path: Path) -> None:

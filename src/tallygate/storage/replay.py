@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from tallygate.core.audit.audit import Audit
 from tallygate.core.audit.problems import P4, P5
 from tallygate.core.audit.stretch import Findings, Stretch
-from tallygate.core.ledger.entry import MalformedEntryError, decode_entry
+from tallygate.core.ledger.entry import ATTEMPT, MalformedEntryError, decode_entry
+from tallygate.storage.journal import slot_of
 from tallygate.storage.proofs.tile_check import TileRoots, find_sum_faults, find_tile_faults
 from tallygate.storage.sql import QUERIES
 from tallygate.storage.sqlite_file import entry_row, open_for_reading, read_all_spending, reading
@@ -43,15 +44,15 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], object]
     """Is told how many entries are done, of how many."""
     EntryRow = tuple[int, bytes, str | None, int | None, str | None, str | int]
-    """Batch and bytes of an entry, its account, its number there, its inference; and its kind, if the other columns are
-    as they are for most of that kind, else its position."""
+    """Batch and bytes of an entry, its account, its number there, its inference; and its kind (with the
+    slot, if it is an attempt) if the other columns are as they are for most of that kind, else its position."""
 
 SPAN_ENTRIES_MIN: Final = 1 << 16
 SPAN_ENTRIES_MAX: Final = 1 << 19
 """How many entries a process takes at a time: they bound its memory, and how often progress is told. Each span tells of
 all accounts that it has met, which in short ones of a large store would cost more than an entry's own check."""
-SPANS_EACH: Final = 4
-"""So many spans are there for each process, in a store too small for long ones, so that all are busy to the end."""
+SPANS_EACH: Final = 2
+"""As soon as long ones are too few for so many for each process, they become shorter, so that all end together."""
 QUICK_ENTRIES: Final = 5_000
 """So many entries are replayed in a moment: a process of its own would take longer to start."""
 END_ENTRIES: Final = 200_000
@@ -119,7 +120,7 @@ def audit_file(
     """
     with reading(path), contextlib.closing(open_for_reading(path)) as db:
         state = _read_state(db)
-        spans = _cut(db, state, span_entries or find_span_entries(state.last_position, processes))
+        spans = _cut(db, state, lambda left: span_entries or find_span_entries(left, processes))
         audit, roots = Audit(), TileRoots()
         strays: list[Strays] = []
 
@@ -187,9 +188,9 @@ def _pool_of(processes: int, begin: Callable[..., object], given: object) -> Ite
         raise ReplayStoppedError from None
 
 
-def find_span_entries(entries: int, processes: int) -> int:
-    """Return how many entries are best taken at a time of so many."""
-    return min(max(-(-entries // (SPANS_EACH * processes)), SPAN_ENTRIES_MIN), SPAN_ENTRIES_MAX)
+def find_span_entries(left: int, processes: int) -> int:
+    """Return how many entries are best taken next of so many that are left."""
+    return min(max(-(-left // (SPANS_EACH * processes)), SPAN_ENTRIES_MIN), SPAN_ENTRIES_MAX)
 
 
 def count_processors() -> int:
@@ -214,12 +215,13 @@ def _read_state(db: apsw.Connection) -> State:
         db.execute("COMMIT")
 
 
-def _cut(db: apsw.Connection, state: State, span_entries: int) -> list[Span]:
-    """Cut the history where a batch begins, about every so many entries."""
+def _cut(db: apsw.Connection, state: State, find_size: Callable[[int], int]) -> list[Span]:
+    """Cut the history where a batch begins, into about as many entries as is found best for those that are left."""
     spans = []
     position, batch = _FIRST
     while True:
-        after = max(position, 0) + span_entries
+        first = max(position, 0)
+        after = first + find_size(state.last_position - first)
         next_position, next_batch = next(db.execute(QUERIES["next_batch"], {"after": after}), _NOWHERE)
         if next_position > state.last_position or not batch < next_batch <= state.last_batch:
             spans.append(Span(position, state.last_position, batch, state.last_batch))
@@ -281,9 +283,11 @@ def _feed(db: apsw.Connection, span: Span, replay: Replay, roots: TileRoots) -> 
 
 def _has_columns(db: apsw.Connection, row: EntryRow, entry: Facts) -> bool:
     """Return whether an entry is in the store as it should be, where that is not seen at one look."""
-    position = row[5]
+    *_, account, account_sequence, inference, position = row
     if not isinstance(position, int):
-        return False
+        columns = (account, account_sequence, inference, position)
+        must_be = (entry.account, entry.account_sequence, entry.inference, f"{ATTEMPT} {slot_of(entry)}")
+        return entry.kind == ATTEMPT and entry.reference is None and columns == must_be
     return list(db.execute(QUERIES["columns_of_entry"], (position,))) == [entry_row(row[0], row[1], entry)]
 
 

@@ -29,8 +29,11 @@ BUSY_MS: Final = 500
 
 
 def open_for_reading(path: Path, vfs: str | None = None) -> apsw.Connection:
-    """Return a connection to a store that cannot write, through a SQLite VFS; None is the system's files."""
-    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    """Return a connection to a store that cannot write, through a SQLite VFS; None is the system's files.
+
+    No two threads may use it at a time: to lock it for each column would cost more than to read it.
+    """
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_NOMUTEX, vfs=vfs)
     db.set_busy_timeout(BUSY_MS)
     check_version(db, path)
     return db

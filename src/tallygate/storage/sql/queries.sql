@@ -119,11 +119,12 @@ ORDER BY position LIMIT 1;
 SELECT sequence, header FROM batches WHERE sequence BETWEEN ? AND ? ORDER BY sequence;
 
 -- name: entries_of_span
--- Texts are dear to fetch: where kind, slot and reference are as they are for most entries, the kind stands for all three.
+-- Texts are dear to fetch: where kind, slot and reference are as they are for most entries, the kind stands for all
+-- three; an attempt's slot is its own.
 SELECT batch, bytes, account, account_sequence, inference,
     CASE WHEN reference IS NULL AND inference IS NOT NULL
         AND slot = CASE kind WHEN 'hold' THEN 'hold' WHEN 'settle' THEN 'end' WHEN 'void' THEN 'end' END
-    THEN kind ELSE position END
+    THEN kind WHEN reference IS NULL AND kind = 'attempt' THEN 'attempt ' || slot ELSE position END
 FROM entries WHERE position BETWEEN ? AND ? ORDER BY position;
 
 -- name: columns_of_entry
