@@ -17,7 +17,7 @@ from tallygate.core.audit.problems import P1, P3, P4, P6, P7, Tell
 from tallygate.core.audit.rules import BASE, FEE, HELD, PAID, UNPAID, is_payable
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Entry, Facts, Flag, entry_id
-from tallygate.core.pricing import Price, Sheet, platform_fee
+from tallygate.core.pricing import Price, Sheet
 from tallygate.core.quoting import Quote, QuoteError
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ class Listed(NamedTuple):
     fee_ppm: int
 
     def price(self, prompt: int, completion: int) -> tuple[int, int]:
-        """Return what so many tokens cost, base and fee."""
+        """Return what so many tokens cost, base and fee; the one rounding, half up, is written here once more."""
         input_picousd, output_picousd, call_picousd, fee_ppm = self
         base = prompt * input_picousd + completion * output_picousd + call_picousd
-        return base, platform_fee(base, fee_ppm)
+        return base, (base * fee_ppm + 500_000) // 1_000_000
 
 
 Attempt = tuple[int | None, int | None]

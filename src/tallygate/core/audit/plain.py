@@ -234,13 +234,11 @@ class Plain:
         account, prompt, completion = began.account, entry.prompt_tokens, entry.completion_tokens
         first = entry.postings.posting
         bill = first[2] if first is not None and first[0] == NGONKA else 0  # its own to say, if it is one
-        base = fee = 0
-        if kind == SETTLE:
-            base, fee = hold.listed.price(prompt, completion)
+        base, fee = hold.listed.price(prompt, completion) if kind == SETTLE else (0, 0)
         total = base + fee
         released, held_now = held - total, balance.held - held
         available, sequence = balance.available + released, balance.sequence + 1
-        if not base <= total < held or held_now < 0 or not 0 <= bill <= AMOUNT_MAX or (base <= 0 and kind == SETTLE):
+        if not (base > 0 or kind == VOID) or not base <= total < held <= balance.held or not 0 <= bill <= AMOUNT_MAX:
             return None
         names = balance.names or _name_ledger_accounts(balance, account)
         must_be = (
