@@ -166,9 +166,8 @@ class Plain:
             return None
         cost = listed.price(prompt, completion)
         held = cost[0] + cost[1]
-        balance = replay.balances.get(account)
-        if balance is None:
-            balance = replay.meet_account(entry, -held, held)
+        known = replay.balances.get(account)
+        balance = known or replay.meet_account(entry, -held, held)
         available, held_now, sequence = balance.available - held, balance.held + held, balance.sequence + 1
         if not 0 < held <= AMOUNT_MAX or available < 0 or held_now < 0:
             return None
@@ -208,7 +207,8 @@ class Plain:
         if encode_fields(must_be) != entry_bytes:
             return None
         balance.available, balance.held, balance.sequence = available, held_now, sequence
-        replay.balances[account] = balance
+        if known is None:
+            replay.balances[account] = balance
         inferences.open[inference] = OpenHold(entry_id(entry_bytes), entry, held, listed, cost)
         if inferences.began is not None:
             inferences.began.append(inference)
