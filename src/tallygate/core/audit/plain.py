@@ -46,7 +46,7 @@ from tallygate.core.ledger.entry import (
 
 if TYPE_CHECKING:
     from tallygate.core.audit.figures import Figures
-    from tallygate.core.audit.replay import Balance, Replay
+    from tallygate.core.audit.replay import Replay
     from tallygate.core.ledger.batch import Header
 
 _Id = Annotated[bytes, msgspec.Meta(min_length=e.ID_BYTES, max_length=e.ID_BYTES)]
@@ -171,7 +171,6 @@ class Plain:
         available, held_now, sequence = balance.available - held, balance.held + held, balance.sequence + 1
         if not 0 < held <= AMOUNT_MAX or available < 0 or held_now < 0:
             return None
-        of_available, of_held = balance.names or _name_ledger_accounts(balance, account)
         must_be = (
             FORMAT,
             HOLD,
@@ -202,7 +201,7 @@ class Plain:
             entry.actor,
             entry.reason,
             entry.tag,
-            ((USD, of_available, -held), (USD, of_held, held)),
+            ((USD, f"account/{account}/available", -held), (USD, f"account/{account}/held", held)),
         )
         if encode_fields(must_be) != entry_bytes:
             return None
@@ -240,7 +239,6 @@ class Plain:
         available, sequence = balance.available + released, balance.sequence + 1
         if not (base > 0 or kind == VOID) or not base <= total < held <= balance.held or not 0 <= bill <= AMOUNT_MAX:
             return None
-        names = balance.names or _name_ledger_accounts(balance, account)
         must_be = (
             FORMAT,
             kind,
@@ -271,7 +269,7 @@ class Plain:
             entry.actor,
             entry.reason,
             began.tag,
-            _post(sending.upstream or "", bill, names, released, held, base, fee),
+            _post(account, sending.upstream or "", bill, released, held, base, fee),
         )
         if encode_fields(must_be) != entry_bytes:
             return None
@@ -306,26 +304,17 @@ class Plain:
         self._spent[of_key] = self._spent.get(of_key, 0) + total
 
 
-def _post(
-    upstream: str, bill: int, names: tuple[str, str], released: int, held: int, base: int, fee: int
-) -> tuple[Posting, ...]:
+def _post(account: str, upstream: str, bill: int, released: int, held: int, base: int, fee: int) -> tuple[Posting, ...]:
     """Return the postings of a charge, or of a release where there is no base; what is zero is not posted."""
-    available, held_name = names
     posted = (
         (NGONKA, COST_PAID if base else COST_UNPAID, bill),
         (NGONKA, _owed_to(upstream), -bill),
-        (USD, available, released),
-        (USD, held_name, -held),
+        (USD, f"account/{account}/available", released),
+        (USD, f"account/{account}/held", -held),
         (USD, INCOME_BASE, base),
         (USD, INCOME_FEE, fee),
     )
     return posted if bill and fee else tuple(posting for posting in posted if posting[2])
-
-
-def _name_ledger_accounts(balance: Balance, account: str) -> tuple[str, str]:
-    """Return the names of what an account has available and held; they are kept with the balance."""
-    balance.names = (e.available_account(account), e.held_account(account))
-    return balance.names
 
 
 _owed_to: Final = lru_cache(maxsize=1024)(e.payable_account)

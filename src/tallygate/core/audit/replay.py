@@ -48,16 +48,11 @@ class Tip(NamedTuple):
 
 @dataclass(slots=True)
 class Balance:
-    """An account as the replay has it, in pico-dollars.
-
-    Attributes:
-        names: The ledger accounts of its available money, and of what is held; None until they are asked for.
-    """
+    """An account as the replay has it, in pico-dollars."""
 
     available: int = 0
     held: int = 0
     sequence: int = 0
-    names: tuple[str, str] | None = None
 
 
 class Replay:
