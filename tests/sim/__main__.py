@@ -124,7 +124,8 @@ def _summarize(total: Result, took_s: float, callers_max: int) -> str:
     verdict = "no violation" if not total.broken else f"{len(total.broken)} WORLDS WITH VIOLATIONS"
     lines += [_rerun(seed, callers_max) for seed, _ in total.broken[:20]]
     tried = (
-        f"{counts['calls']:,} calls in {counts['worlds']:,} worlds, {counts['kills']:,} kills, "
+        f"{counts['calls']:,} calls ({counts['calls with a key']:,} with a key) in {counts['worlds']:,} worlds, "
+        f"{counts['kills']:,} kills, "
         f"{counts['power losses']:,} power losses, {counts['calls left by their callers']:,} left by their callers"
     )
     lines.append(f"{verdict}: {tried}, {took_s:.0f} s")

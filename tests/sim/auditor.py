@@ -18,9 +18,10 @@ import msgspec
 from tallygate.storage.journal import NotAStoreError
 from tallygate.storage.replay import audit_file
 from tests.bookkeeper import Bookkeeper, Ended, Price
+from tests.sim.claims import Claims
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tallygate.core.audit.report import Report
     from tallygate.core.ledger.records import Written
@@ -104,9 +105,11 @@ class Auditor:
         durable: Every entry that the disk has acknowledged, or that a start has found, in its order.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, steps: Callable[[], int]) -> None:
         self.violations: list[str] = []
         self.keeper = Bookkeeper()
+        self.claims = Claims(steps)
+        self.acts: Counter[tuple[str, str]] = Counter()
         self.holds: dict[str, Entry] = {}
         self.endings: dict[str, Entry] = {}
         self.durable: list[bytes] = []
@@ -213,12 +216,16 @@ class Auditor:
             self.keeper.prices[model] = Price(price["input"], price["output"], price.get("call", 0), sheet["fee_ppm"])
 
     def _take_deposit(self, entry: Entry) -> None:
-        outcome = self.keeper.deposit(entry.account or "", -entry.posted("world"), entry.reference)
+        amount = -entry.posted("world")
+        outcome = self.keeper.deposit(entry.account or "", amount, entry.reference)
         self._compare("a deposit", "booked", outcome)
+        if entry.reference is None:
+            self.acts["deposit", str(amount)] += 1
 
     def _take_correction(self, entry: Entry) -> None:
         outcome = self.keeper.correct(entry.account or "", -entry.posted("corrections"))
         self._compare("a correction", "booked", outcome)
+        self.acts["correction", entry.reason or ""] += 1
 
     def _take_hold(self, entry: Entry) -> None:
         name = entry.inference or ""
@@ -228,6 +235,7 @@ class Auditor:
         self._open_sendings[name] = Counter({entry.part: 1})
         self._ended[name] = {}
         bounds = (entry.prompt_tokens or 0, entry.completion_tokens or 0)
+        self._compare("the key of a hold", "held", self.claims.hold(name))
         self._compare("a hold", "held", self.keeper.hold(name, entry.account or "", entry.model or "", *bounds))
 
     def _take_attempt(self, entry: Entry) -> None:
@@ -250,12 +258,14 @@ class Auditor:
             if (before := self._ended[name].pop(entry.part, None)) is not None:
                 self._take_failed(before)
             self.sent[name] = [*self._ended[name].values(), entry]
+            self.claims.end(name, charged=True)
             self._compare_end(entry, self.keeper.settle(name, *tokens, *(each.billed for each in self.sent[name])))
 
     def _take_void(self, entry: Entry) -> None:
         if self._may_end(entry):
             for other in self._ended[entry.inference or ""].values():
                 self._take_failed(other)
+            self.claims.end(entry.inference or "", charged=False)
             ended = self.keeper.void(entry.inference or "", entry.billed)
             self._compare_end(entry, ended._replace(borne_ngonka=entry.overrun_ngonka))
 
@@ -266,6 +276,7 @@ class Auditor:
                 self.fail(f"{name} was left behind by a process that did not die")
             for other in self._ended[name].values():
                 self._take_failed(other)
+            self.claims.end(name, charged=charge)
             layers = max(self._open_sendings[name].values())
             self._compare_end(entry, self.keeper.expire(name, entry.billed, layers, charge_prompt=charge))
 

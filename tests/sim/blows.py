@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from tallygate.core.idempotency import Digests
 from tallygate.core.pricing import Price, revised
 from tallygate.devnet.faults import FaultOrder
 from tests.sim.plan import ADMIN, IN_SYSCALLS, MODEL, NETWORK_FAULTS, USAGES, Blow, Kind
+from tests.sim.running import PEPPER
 
 if TYPE_CHECKING:
+    from tallygate.core.ledger.records import Correction, Deposit
     from tallygate.devnet.faults import FaultBook
     from tests.sim.world import World
 
+KEYS = Digests(PEPPER)
 OPERATIONS_MAX = 40
 """How far ahead something in the disk is planned: a commit has about ten operations."""
 
@@ -97,6 +101,9 @@ class Blows:
         world, draw = self._world, self._world.draw
         account = draw.choice(world.accounts)
         amount = draw.choice((1, 90_000, 10**6))
+        if world.plan.keyed and blow.kind in (Kind.DEPOSIT, Kind.CORRECTION):
+            await self._act_with_key(blow, account, amount)
+            return
         match blow.kind:
             case Kind.DEPOSIT:
                 reference = f"wire {blow.number}"
@@ -114,3 +121,30 @@ class Blows:
                 report = await world.act(lambda ledger: ledger.audit())
                 if report is not None and not report.clean:
                     world.auditor.fail(f"audit while running: {report.problems}")
+
+    async def _act_with_key(self, blow: Blow, account: str, amount: int) -> None:
+        """Have the operator ask for an act under a key, again and again, at once or later: it is done once."""
+        world, draw = self._world, self._world.draw
+        deposits, reason = blow.kind is Kind.DEPOSIT, f"goodwill {blow.number}"
+        picousd = (1 if deposits else draw.choice((-1, 1))) * amount + 2 * blow.number  # by which we know it again
+
+        async def act(picousd: int) -> Deposit | Correction | None:
+            claim = KEYS.claim(b"act-%d" % blow.number, (account, blow.kind.name), picousd)
+            if deposits:
+                done = await world.act(lambda ledger: ledger.deposit(account, picousd, None, "operator", claim))
+            else:
+                done = await world.act(lambda ledger: ledger.correct(account, picousd, reason, "operator", claim))
+            return cast("Deposit | Correction | None", done)
+
+        asked = [act(picousd) for _ in range(draw.randint(2, 4))]
+        told = await asyncio.gather(*asked) if draw.random() < 0.7 else [await each for each in asked]
+        known = [done for done in told if done is not None]
+        world.counts["acts under a key"] += 1
+        if not known:
+            return
+        world.counts["acts replayed"] += sum(done.replayed for done in known)
+        world.acts.add(("deposit", str(picousd)) if deposits else ("correction", reason))
+        if len({done.id for done in known}) > 1:
+            world.auditor.fail(f"{blow} was done as {known}")
+        if await act(picousd + 1) is not None:
+            world.auditor.fail(f"{blow} has a key under which something else was done as well")

@@ -25,7 +25,12 @@ USD = 10**12
 
 @dataclass
 class Ask:
-    """What a caller asks and how it behaves; drawn."""
+    """What a caller asks and how it behaves; drawn.
+
+    Attributes:
+        key: The `Idempotency-Key` that it sends, if any.
+        meaning: What it asks, in whatever words: under one key, what another with the same asks is the same.
+    """
 
     number: int
     account: int
@@ -35,6 +40,14 @@ class Ask:
     leaves_after: int | None
     slow: bool
     path: str = "/v1/chat/completions"
+    key: str | None = None
+    meaning: str = ""
+
+    @property
+    def claim(self) -> tuple[int, str, str]:
+        """Whose key it is: within an account, which has one API key here, and a route."""
+        assert self.key is not None
+        return self.account, self.path, self.key
 
 
 @dataclass
@@ -46,9 +59,14 @@ class Seen:
         charged: What it was told that it was charged, in pico-dollars.
         ended: Whether the answer came to its end.
         lost: Whether its connection was lost, because the process had died.
+        process: The name of the gateway that was asked.
+        asked_at, over_at: At which steps it asked, and the gateway had done with it.
     """
 
     ask: Ask
+    process: str = ""
+    asked_at: int = 0
+    over_at: int = 0
     inference: str | None = None
     status: int = 0
     headers: dict[bytes, bytes] = field(default_factory=dict)
@@ -74,6 +92,16 @@ class Seen:
         return not self.ask.streamed or bytes(self.body).endswith(b"data: [DONE]\n\n")
 
     @property
+    def replayed(self) -> bool:
+        """Whether it was told that this answer had been given before."""
+        return self.headers.get(b"x-tallygate-replayed") == b"true"
+
+    @property
+    def named(self) -> str:
+        """The inference that it was told of, by the header; empty if it was of none."""
+        return self.headers.get(b"x-inference-id", b"").decode()
+
+    @property
     def error_code(self) -> str | None:
         """The code of the error that it was told, if it was."""
         return next((event["error"]["code"] for event in self.events if "error" in event), None)
@@ -86,11 +114,14 @@ class Seen:
     @property
     def charged(self) -> int | None:
         """What it was told that it costs, in pico-dollars."""
-        usage = self.usage
-        if usage is None:
+        return None if self.usage is None else read_usd(self.usage["total_cost_usd_exact"])
+
+    @property
+    def charged_before(self) -> int | None:
+        """What it was told that the first call with its key has cost, in pico-dollars."""
+        if self.error_code != "idempotency_already_charged":
             return None
-        whole, _, rest = usage["total_cost_usd_exact"].partition(".")
-        return int(whole) * USD + int(rest.ljust(12, "0") or "0")
+        return read_usd(self.events[0]["error"]["metadata"]["total_cost_usd"])
 
 
 class Caller:
@@ -111,6 +142,7 @@ class Caller:
     def start(self) -> asyncio.Task[None]:
         """Send the request; return the gateway's task that serves it."""
         loop: Any = asyncio.get_running_loop()
+        self.seen.process, self.seen.asked_at = self._running.process.name, loop.steps
         gateway = self._running.gateway
         assert gateway is not None
         headers = [
@@ -118,6 +150,8 @@ class Caller:
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(self.seen.ask.body)),
         ]
+        if self.seen.ask.key is not None:
+            headers.append((b"idempotency-key", self.seen.ask.key.encode()))
         scope = {
             "type": "http",
             "method": "POST",
@@ -172,10 +206,21 @@ class Caller:
                 pass
 
     def _finish(self, task: asyncio.Task[None]) -> None:
-        if not self.finished.done():
-            self.finished.set_result(None)
+        self._end()
 
     def _lose(self) -> None:
         if not self.finished.done():
             self.seen.lost = not self.seen.ended
+            self._end()
+
+    def _end(self) -> None:
+        if not self.finished.done():
+            loop: Any = self.finished.get_loop()
+            self.seen.over_at = loop.steps
             self.finished.set_result(None)
+
+
+def read_usd(text: str) -> int:
+    """Return pico-dollars of a decimal of dollars."""
+    whole, _, rest = text.partition(".")
+    return int(whole) * USD + int(rest.ljust(12, "0") or "0")

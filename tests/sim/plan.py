@@ -98,6 +98,11 @@ class Plan:
     asks: list[Ask] = field(default_factory=list)
     blows: list[Blow] = field(default_factory=list)
 
+    @property
+    def keyed(self) -> bool:
+        """Whether callers and the operator use idempotency keys: in every other world."""
+        return self.seed % 2 == 0
+
 
 def draw_plan(seed: int, calls_max: int) -> Plan:
     """Draw the plan of a seed, for at most so many callers."""
@@ -118,6 +123,8 @@ def draw_plan(seed: int, calls_max: int) -> Plan:
     )
     crowded = draw.random() < 0.5
     plan.asks = [_draw_ask(draw, number, plan, crowded=crowded) for number in range(draw.randint(2, calls_max))]
+    if plan.keyed:
+        _give_keys(plan, random.Random(f"keys {seed}"))
     steps = 60 * len(plan.asks)
     kinds = TEMPERS[temper]
     plan.blows = [
@@ -160,3 +167,36 @@ def _ask_for_text(ask: Ask, fields: dict[str, Any], seed: int) -> Ask:
     asked = {name: value for name, value in fields.items() if name != "messages"}
     asked["prompt"] = [f"What is a ledger? {ask.number} {part}" for part in range(draw.randint(1, 4))]
     return replace(ask, body=json.dumps(asked).encode(), path="/v1/completions")
+
+
+def _give_keys(plan: Plan, draw: random.Random) -> None:
+    """Give most callers a key, few enough that many have the same one: to ask the same with, or something else.
+
+    The same text is used on both routes and by both customers, whose keys have nothing to do with each other.
+    """
+    first: dict[tuple[int, str, str], Ask] = {}
+    for number, ask in enumerate(plan.asks):
+        if draw.random() < 0.2:
+            continue
+        key = f"key-{draw.randrange(1 + len(plan.asks) // 5)}"
+        keyed = replace(ask, key=key, meaning=_mean(json.loads(ask.body)))
+        before = first.setdefault(keyed.claim, keyed)
+        if before is not keyed and draw.random() < 0.85:
+            keyed = _ask_again(keyed, before, draw)
+        plan.asks[number] = keyed
+
+
+def _ask_again(ask: Ask, before: Ask, draw: random.Random) -> Ask:
+    """Ask what somebody has asked before, perhaps in other words: at the same time, or some time later."""
+    fields = json.loads(before.body)
+    members = list(fields.items())
+    draw.shuffle(members)
+    body = json.dumps({**dict(members), "seed": None}, indent=draw.choice((None, 1))).encode()
+    at_s = before.at_s if draw.random() < 0.5 else before.at_s + draw.random() * 3
+    body = before.body if draw.random() < 0.5 else body
+    return replace(ask, body=body, streamed=before.streamed, at_s=at_s, meaning=before.meaning)
+
+
+def _mean(fields: dict[str, Any]) -> str:
+    """Return what is asked, whatever the order of its members."""
+    return json.dumps(fields, sort_keys=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,11 +117,11 @@ class SimJournal(SqliteJournal):
 
     def abandon(self) -> None:
         """Let go of the file as the system does for a dead process: nothing is written any more."""
-        for act in (
-            lambda: self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1),
-            lambda: self._db.close(True),
-            self._lock.release,
-        ):
+        closings: list[Callable[[], object]] = []
+        for db in (self._reader, self._db):
+            if db is not None:
+                closings += (partial(db.config, apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1), partial(db.close, True))
+        for act in (*closings, self._lock.release):
             with contextlib.suppress(apsw.Error):
                 act()
 

@@ -44,13 +44,14 @@ class Supervisor:
         for dead in [running for running in self.running if not running.process.alive]:
             self._bury(dead)
         world.auditor.check_store(world.disk)
+        struck = world.disk.struck.total()
         running = await self._start(last=last)
         if running is not None:
             world.current = running
             if last:
                 self._look(running)
             else:
-                await self._serve(running)
+                await self._serve(running, struck)
             world.current = None
             if last or not self._is_ghost(running):
                 await self._end(running, last=last)
@@ -84,14 +85,19 @@ class Supervisor:
         self._bury(running)
         return None
 
-    async def _serve(self, running: Running) -> None:
-        """Wait until it is to end: it died or is presumed dead, its store has failed, it was told to, all is over."""
+    async def _serve(self, running: Running, struck: int) -> None:
+        """Wait until it is to end: it died or is presumed dead, its store has failed, it was told to, all is over.
+
+        A store fails for a reason: since the start something was struck, beyond so many blows before.
+        """
         world = self._world
         assert running.ledger is not None
         while running.process.alive and not (running.told_to_stop or world.over or self._is_ghost(running)):
             if not running.ledger.ready:
                 world.note("the store has failed")
                 world.counts["store failures"] += 1
+                if struck == world.disk.struck.total() and not world.disk.full:
+                    world.auditor.fail("the store has failed, though nothing is wrong with the disk")
                 return
             world.changed.clear()
             with contextlib.suppress(TimeoutError):

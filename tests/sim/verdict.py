@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.sim.claims import NEVER_HELD
+
 if TYPE_CHECKING:
     from tallygate.devnet.chain import Chain, Inference
     from tests.sim.auditor import Auditor, Entry
     from tests.sim.callers import Seen
 
-NEVER_HELD = frozenset({"insufficient_balance", "balance_held"})
 UNCERTAIN = frozenset({"store_unavailable", "upstream_interrupted"})
 """What a caller is told when nobody can know; an interrupted stream says by its usage whether it was charged."""
 ESTIMATED, CUT = 1, 16
@@ -31,7 +32,7 @@ class Verdict:
 
     def check(self, seen: Seen) -> None:
         """Check one call."""
-        inference = seen.inference
+        inference = seen.named if seen.replayed else seen.inference
         ending = None if inference is None else self._auditor.endings.get(inference)
         held = inference is not None and inference in self._auditor.holds
         if held and ending is None:
@@ -44,6 +45,17 @@ class Verdict:
             self._check_error(seen, ending, code, held=held)
         if ending is not None and ending.kind == "settle":
             self._check_tokens(seen, ending)
+        if seen.ask.key is not None:
+            self._check_key(seen)
+
+    def _check_key(self, seen: Seen) -> None:
+        """Who asks with a key is served once; again they are told of the first call, with its answer or its cost."""
+        for wrong in self._auditor.claims.judge(seen):
+            self._fail(seen, wrong)
+        if (charged := seen.charged_before) is not None:
+            first = self._auditor.endings.get(seen.named)
+            if first is None or first.kind == "void" or first.charged != charged:
+                self._fail(seen, f"it was told that {seen.named} had cost {charged}, the books say {_say(first)}")
 
     def _check_charge(self, seen: Seen, ending: Entry | None, charged: int) -> None:
         """What a caller was told that it was charged is in the books, to the last pico-dollar."""

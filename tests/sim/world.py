@@ -48,6 +48,7 @@ WALLET = SigningKey.from_hex("11" * 32)
 TIMEOUTS = Timeouts(connect_s=2, first_byte_s=5, idle_s=5, total_s=20)
 KEEP_ALIVE_S = 3.0
 TRIES_MAX = 3
+AWAY = ("store_unavailable", "network_unavailable")
 PATIENCE_S = 60.0
 CALLS_MAX = 10
 MEMORY = Path("/dev/shm")
@@ -84,7 +85,7 @@ class World:
         if not plan.makes_store:
             self.path.touch()
             self.disk.files[str(self.path)] = File(empty_store())
-        self.auditor = Auditor(folder)
+        self.auditor = Auditor(folder, lambda: loop.steps)
         self.counts: Counter[str] = Counter()
         self.trace: list[str] = []
         self.devnet: Devnet
@@ -93,6 +94,7 @@ class World:
         self.accounts: list[str] = []
         self.keys = [mint_api_key(self.draw.randbytes(32)) for _ in plan.balances]
         self.deposits: dict[str, tuple[str, int]] = {}
+        self.acts: set[tuple[str, str]] = set()
         self.calls: list[Seen] = []
         self.over = False
         self.changed = asyncio.Event()
@@ -129,25 +131,28 @@ class World:
     async def _call(self, ask: Ask) -> None:
         """Ask, and ask again where a client would: after a lost connection, or when the gateway is away."""
         await self.loop.elapse(ask.at_s)
-        for _ in range(TRIES_MAX):
+        for number in range(TRIES_MAX):
             running = await self._find_gateway()
             if running is None:
                 return
             seen = Seen(ask)
             self.calls.append(seen)
             caller = Caller(seen, running, self.keys[ask.account], self.draw)
-            if ask.leaves_after is not None:
+            if ask.leaves_after is not None and (ask.key is None or not number):
                 self.loop.intervene(ask.leaves_after, caller.leave)
             self._served[caller.start()] = seen
             await caller.finished
             self.counts["calls"] += 1
+            self.counts["calls with a key"] += ask.key is not None
             self.counts[_outcome_of(seen)] += 1
             self.note(f"call {ask.number} {seen.inference}: {_outcome_of(seen)}, charged {seen.charged}")
-            if not (seen.lost or seen.error_code in ("store_unavailable", "network_unavailable")):
-                return
-            if self.draw.random() < 0.5:
+            if not self._wants_again(seen) or self.draw.random() < 0.5:
                 return
             await self.loop.elapse(self.draw.random())
+
+    def _wants_again(self, seen: Seen) -> bool:
+        """Return whether a caller may ask again: who has a key pays for it once, and need not know how it went."""
+        return seen.ask.key is not None or seen.lost or seen.error_code in AWAY
 
     async def _find_gateway(self) -> Running | None:
         """Return a gateway that can be reached now or soon."""
@@ -168,6 +173,7 @@ class World:
             inference, task = mint(), asyncio.current_task()
             if task is not None and task in self._served:
                 self._served[task].inference = inference
+                self.auditor.claims.mint(inference, self._served[task])
             return inference
 
         relay.mint_id = mint_for_caller
@@ -263,6 +269,11 @@ class World:
         for reference, (account, picousd) in self.deposits.items():
             if self.auditor.keeper.references.get((account, reference)) != picousd:
                 self.auditor.fail(f"the deposit {reference} was acknowledged and is not in the books")
+        for act in self.acts:
+            if not self.auditor.acts[act]:
+                self.auditor.fail(f"{act} was acknowledged and is not in the books")
+        if self.plan.keyed and (twice := [act for act, count in self.auditor.acts.items() if count > 1]):
+            self.auditor.fail(f"{twice} are in the books more than once, with one key each")
         for failure in self.loop.failures:
             self.auditor.fail(f"in the loop: {failure}")
         for kind in ("settle", "void", "expire"):
@@ -323,5 +334,5 @@ def _outcome_of(seen: Seen) -> str:
     if seen.lost:
         return "calls lost with their process"
     if seen.done:
-        return "calls answered"
+        return "calls answered again" if seen.replayed else "calls answered"
     return f"calls ended with {seen.error_code}"
