@@ -43,6 +43,7 @@ class Process:
         self.context.run(_PROCESS.set, self)
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._failed: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        self._futures: weakref.WeakSet[asyncio.Future[Any]] = weakref.WeakSet()
         self._deaths: list[Callable[[], None]] = []
 
     def start(self, loop: SimLoop, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -54,6 +55,10 @@ class Process:
         self._tasks[task] = None
         task.add_done_callback(self._forget)
 
+    def promise(self, future: asyncio.Future[Any]) -> None:
+        """Take note of what somebody in the process is going to wait for."""
+        self._futures.add(future)
+
     def on_death(self, callback: Callable[[], None]) -> None:
         """Have something outside of the process told that it is dead."""
         self._deaths.append(callback)
@@ -61,6 +66,11 @@ class Process:
     def die(self) -> None:
         """End it between two steps; nothing of it runs any more."""
         self.alive = False
+        for future in tuple(self._futures):  # nobody will ever ask what became of them
+            if future.done():
+                _hear(future)
+            else:
+                future.add_done_callback(_hear, context=contextvars.Context())
         for callback in self._deaths:
             callback()
         self._deaths.clear()
@@ -141,6 +151,14 @@ class SimLoop(asyncio.BaseEventLoop):
         finally:
             timer.cancel()
 
+    def create_future(self) -> asyncio.Future[Any]:
+        """Return a future of the process that runs now."""
+        future = super().create_future()
+        process = _PROCESS.get()
+        if process is not None:
+            process.promise(future)
+        return future
+
     def intervene(self, steps: int, callback: Callable[[], None]) -> None:
         """Have something done between two callbacks, so many steps from now."""
         self._numbers += 1
@@ -207,6 +225,11 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def _process_events(self, event_list: Any) -> None:
         """There are none: wires and disks are timers."""
+
+
+def _hear(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def _finish(waiter: asyncio.Future[None]) -> None:
