@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 MODEL: Final = "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8"
 PICOUSD: Final = 10**12
 
-_TOTAL = re.compile(rb'"total_cost_usd_exact":"([0-9]+)(?:\.([0-9]+))?"')
+_TOTAL = re.compile(rb'"total_cost_usd(?:_exact)?":"([0-9]+)(?:\.([0-9]+))?"')
+"""What a call has cost: in its usage, or in the refusal of one that was charged before."""
 _HEAD: Final = (
     b"POST %b HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer %b\r\n"
-    b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+    b"content-type: application/json\r\nconnection: close\r\n%bcontent-length: %d\r\n\r\n"
 )
 _CODE = re.compile(rb'"code":"([a-z_]+)"')
 
@@ -34,11 +35,13 @@ class Plan(NamedTuple):
         body: The request's body.
         leave_after: Frames of a stream after which it leaves; -1 is as soon as it has asked; None is never.
         path: The route.
+        key: The `Idempotency-Key`, if any.
     """
 
     body: bytes
     leave_after: int | None
     path: bytes = b"/v1/chat/completions"
+    key: bytes = b""
 
     @classmethod
     def usual(cls, *, stream: bool = True, leave_after: int | None = None, **fields: object) -> Plan:
@@ -79,12 +82,16 @@ class Told(NamedTuple):
         inference: Our id of it, if it was told.
         picousd: What it was told to have been charged, if it was.
         oddity: What no answer may be, if this one was.
+        replayed: Whether it was told that the answer had been given before.
+        answer: What it saw of an answer to a call with a key.
     """
 
     ending: str
     inference: str | None = None
     picousd: int | None = None
     oddity: str | None = None
+    replayed: bool = False
+    answer: bytes = b""
 
 
 class Call(asyncio.Protocol):
@@ -97,7 +104,8 @@ class Call(asyncio.Protocol):
     """
 
     def __init__(self, secret: str, plan: Plan, on_frames: Callable[[int], None]) -> None:
-        self._request = _HEAD % (plan.path, secret.encode(), len(plan.body)) + plan.body
+        key = b"idempotency-key: %b\r\n" % plan.key if plan.key else b""
+        self._request = _HEAD % (plan.path, secret.encode(), key, len(plan.body)) + plan.body
         self._plan = plan
         self._on_frames = on_frames
         self._parser = httptools.HttpResponseParser(self)
@@ -106,7 +114,7 @@ class Call(asyncio.Protocol):
         self._body = bytearray()
         self._frames = 0
         self._inference: str | None = None
-        self._has_left = self._is_whole = False
+        self._has_left = self._is_whole = self._is_replayed = False
         self._ended = asyncio.get_running_loop().create_future()
 
     async def told(self) -> Told:
@@ -139,9 +147,11 @@ class Call(asyncio.Protocol):
     # --- what httptools calls ----------------------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Note the id."""
+        """Note the id, and whether the answer is an old one."""
         if name.lower() == b"x-inference-id":
             self._inference = value.decode()
+        elif name.lower() == b"x-tallygate-replayed":
+            self._is_replayed = value == b"true"
 
     def on_headers_complete(self) -> None:
         """Note the status."""
@@ -186,7 +196,8 @@ class Call(asyncio.Protocol):
             oddity = "ended without [DONE]"
         elif picousd is not None and (inference is None or (self._status == 200 and not _is_named(body, inference))):
             oddity = "was charged under no id"
-        return Told(ending, inference, picousd, oddity)
+        answer = body if self._plan.key and self._status == 200 else b""
+        return Told(ending, inference, picousd, oddity, self._is_replayed, answer)
 
     def _name_ending(self, body: bytes) -> str:
         if self._has_left:

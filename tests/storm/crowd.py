@@ -12,8 +12,11 @@ from tests.storm.calls import Plan, Told, make_call
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tests.storm.errands import Errands
     from tests.storm.witness import Witness
 
+WITH_KEY = 0.25
+"""The share of calls that have an idempotency key."""
 REFUSALS_MAX = 20
 """After so many refusals in a row a caller gives up."""
 
@@ -25,13 +28,15 @@ class Crowd:
         port: The gateway's.
         secrets: The API keys that they share.
         witness: Keeps what they were told.
+        errands: What is asked for with idempotency keys.
         seed: Where their plans come from.
     """
 
-    def __init__(self, port: int, secrets: Sequence[str], witness: Witness, seed: str) -> None:
+    def __init__(self, port: int, secrets: Sequence[str], witness: Witness, errands: Errands, seed: str) -> None:
         self._port = port
         self._secrets = secrets
         self._witness = witness
+        self._errands = errands
         self._seed = seed
         self._frames = self._calls = 0
         self._under_way = self._living = 0
@@ -71,9 +76,13 @@ class Crowd:
     async def _live(self, index: int) -> None:
         rng = random.Random(f"{self._seed}/{index}")
         refusals = 0
-        while refusals < REFUSALS_MAX and (told := await self._call(rng)) is not None:
+        while refusals < REFUSALS_MAX:
+            with_key = rng.random() < WITH_KEY
+            if (told := await self._call(rng, with_key=with_key)) is None:
+                break
             self._note_call(told)
-            refusals = refusals + 1 if told.ending.startswith("4") else 0
+            if not with_key:  # what a key stands for is told without money, too
+                refusals = refusals + 1 if told.ending.startswith("4") else 0
             if refusals:
                 # Money may come free with the next call that ends, or come in; where neither can be, it is over.
                 if not self._under_way and not self._more_money:
@@ -83,11 +92,13 @@ class Crowd:
         self._living -= 1
         self._check()
 
-    async def _call(self, rng: random.Random) -> Told | None:
+    async def _call(self, rng: random.Random, *, with_key: bool) -> Told | None:
         """Make one call; return None if the gateway is not there any more."""
-        secret, plan = rng.choice(self._secrets), Plan.draw(rng)
         self._under_way += 1
         try:
+            if with_key:
+                return await self._errands.run(rng, self._port, self._secrets, self._note_frames)
+            secret, plan = rng.choice(self._secrets), Plan.draw(rng)
             return await make_call(self._port, secret, plan, self._note_frames)
         except OSError:
             return None

@@ -47,6 +47,7 @@ class Figures:
         """The whole of it in one line."""
         kills, calls = sum(self.kills.values()), sum(self.endings.values())
         tried = f"{kills:,} kills, {self.counts['starts']:,} starts, {calls:,} calls, {self.entries.total():,} entries"
+        tried += f", {self.counts['repeats']:,} repeats under {self.counts['keys']:,} idempotency keys"
         if self.violations:
             return f"BROKEN: {len(self.violations):,} violations in {tried}."
         return f"SOUND: no violation in {tried}."

@@ -17,7 +17,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tests.storm.acts import Act
 from tests.storm.crowd import Crowd
+from tests.storm.errands import Errands
 from tests.storm.figures import Figures
 from tests.storm.kills import AT_RANDOM, AT_START, POINTS, Kill
 from tests.storm.reconciliation import reconcile
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 ACCOUNTS: Final = 20
 DEPOSITS_MAX: Final = 60
 """In one round. A deposit pays for some ten calls, or for one or two at a time."""
+
+ERRANDS_AT_THE_END: Final = 100
+"""So many idempotency keys of a world are asked with once more when all is over."""
 
 ROUNDS_PER_WORLD: Final = 10
 """A store stays so small that `verify` takes a blink."""
@@ -109,7 +114,9 @@ class Course:
         setting = world.setting
         self._holds_wait = setting.hold_durability == "wait"
         self._witness = Witness(charge_prompt=setting.after_crash == "charge_prompt", holds_wait=self._holds_wait)
-        self._unanswered: list[tuple[str, str, int]] = []
+        self._errands = Errands(seed)
+        self._unanswered: list[Act] = []
+        self._acts_drawn = 0
         self._where = "before the first round"
         self._books_before = Books([], [])
 
@@ -125,6 +132,7 @@ class Course:
         rng = random.Random(f"{self._seed}/{index}")
         kill = Kill.draw(rng, point)
         self._where = f"seed {self._seed}, round {index}, killed {kill.point}"
+        self._errands.round = index
         await kill.prepare(self._world, rng)
         gateway = self._world.serve(kill.aim)
         if point == AT_START:
@@ -145,6 +153,7 @@ class Course:
         if not await self._start(gateway):
             self.note("the gateway did not start")
             return
+        await self._ask_again(gateway)
         gateway.program.send(signal.SIGTERM)
         if (code := await gateway.program.wait()) != 0:
             self.note(f"a gateway that was told to stop ended with {code}")
@@ -153,6 +162,7 @@ class Course:
         if books.open_holds:
             self.note(f"{len(books.open_holds)} holds are open at the end")
         self.figures.entries.update(entry.kind for entry in books.entries)
+        self.figures.counts.update(self._errands.counts)
         self.figures.counts["charges that callers were told"] += self._witness.charges_heard
         found = reconcile(books.entries, await self._world.devnet.finished(), holds_wait=self._holds_wait)
         self.figures.counts[f"worlds with after_crash = {self._world.setting.after_crash}"] += 1
@@ -162,6 +172,14 @@ class Course:
         self.figures.counts["ngonka booked by us"] += found.booked
         for violation in found.violations:
             self.note(violation)
+
+    async def _ask_again(self, gateway: Gateway) -> None:
+        """Ask with the keys of the whole world once more: whatever was charged is told with its cost, which is all."""
+        self._errands.round += 1
+        rng = random.Random(f"{self._seed}/again")
+        for told in await self._errands.ask_again(rng, gateway.port, ERRANDS_AT_THE_END):
+            self._witness.hear(told)
+            self.figures.endings[told.ending] += 1
 
     async def _start(self, gateway: Gateway) -> bool:
         """Wait until a gateway is ready and check what its start has ended; return False if it died before."""
@@ -185,7 +203,7 @@ class Course:
     async def _call_and_kill(self, gateway: Gateway, kill: Kill, rng: random.Random) -> None:
         billed = len(await self._world.devnet.inferences())
         secrets = [key.secret for key in self._world.keys]
-        crowd = Crowd(gateway.port, secrets, self._witness, f"{self._seed}/{self._where}")
+        crowd = Crowd(gateway.port, secrets, self._witness, self._errands, f"{self._seed}/{self._where}")
         depositing = asyncio.ensure_future(self._deposit(gateway, crowd, rng))
         crowd.begin(self._orders.callers)
         await kill.strike(self._world, gateway, crowd, billed)
@@ -197,22 +215,31 @@ class Course:
         self.figures.endings.update(crowd.endings)
 
     async def _deposit(self, gateway: Gateway, crowd: Crowd, rng: random.Random) -> None:
-        """Pay in, each time under a reference of its own, until the gateway is gone; ask again what it left open."""
+        """Pay in, in any way that counts once, until the gateway is gone; ask again what it left open."""
         for number in range(DEPOSITS_MAX):
-            if self._unanswered:
-                account, reference, picousd = self._unanswered.pop()
-                self.figures.counts["deposits asked for again"] += 1
+            again = bool(self._unanswered)
+            if again:
+                act = self._unanswered.pop()
             else:
-                account, reference = rng.choice(self._world.keys).account, f"{self._where} {number}"[-60:]
-                picousd = rng.randint(200_000, 1_500_000)
+                self._acts_drawn += 1
+                account, name = rng.choice(self._world.keys).account, f"{self._where} {number}"[-60:]
+                act = Act.draw(rng, account, name, self._acts_drawn)
             try:
-                await gateway.pay_in(account, picousd, reference)
+                had_been_done = await act.ask(gateway)
             except OSError:
-                self._unanswered.append((account, reference, picousd))
+                self._unanswered.append(act)
                 break
-            self._witness.hear_deposit(account, reference, picousd)
+            self._note_act(act, again=again, had_been_done=had_been_done)
             crowd.pay_in(more=True)
         crowd.pay_in(more=False)
+
+    def _note_act(self, act: Act, *, again: bool, had_been_done: bool) -> None:
+        self._witness.hear_act(act)
+        self.figures.counts[act.way] += 1
+        self.figures.counts["deposits and corrections asked for again"] += again
+        self.figures.counts["deposits and corrections that were found done"] += had_been_done
+        if had_been_done and not again:
+            self.note(f"{act} was told to be done before it was asked for")
 
     async def _check(self) -> None:
         """Have the books proved by our program, and by ourselves."""
@@ -225,7 +252,7 @@ class Course:
             self.note(f"verify ended with {code}: {report}")
         if Counter(report["kinds"]) != Counter(entry.kind for entry in books.entries):
             self.note("verify counted other entries than there are")
-        for violation in self._witness.check(books):
+        for violation in (*self._witness.check(books), *self._errands.check(books)):
             self.note(violation)
 
     def note(self, violation: str) -> None:

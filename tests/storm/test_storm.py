@@ -33,5 +33,12 @@ async def test_no_kill_breaks_the_books() -> None:
     assert 0 < figures.counts["holds that a start has ended"] <= figures.entries["expire"]
     assert figures.counts["charges that callers were told"] > 0
     assert figures.endings["left early"] > 0
+    for tried in ("got the first answer again", "were told the charge"):
+        assert figures.counts[f"repeats that {tried}"] > 0
+    assert figures.counts["repeats while the first was under way"] > 0
+    assert figures.counts["other requests refused under a known key"] > 0
+    assert figures.counts["keys told their charge after the last start"] > 0
+    assert figures.counts["deposits by idempotency key"] > 0
+    assert figures.counts["corrections by idempotency key"] > 0
     assert figures.network["served to the end"] == 0
     assert worlds == [f"world 1 of 1: {figures.verdict}"]

@@ -9,6 +9,7 @@ import pytest
 
 from tallygate.core.pricing import Price, Sheet
 from tests.core.ledger.world import MODEL, World
+from tests.storm.acts import Act, Way
 from tests.storm.calls import Told
 from tests.storm.witness import Books, Witness, price
 
@@ -34,7 +35,7 @@ def make_books() -> Books:
 def make_witness() -> Witness:
     """Return who heard just what the books say."""
     witness = Witness(charge_prompt=False)
-    witness.hear_deposit("a", "invoice 1", 10 * HELD)
+    witness.hear_act(Act(Way.REFERENCE, "a", "invoice 1", 10 * HELD))
     witness.hear(Told("streamed to the end", "chatcmpl-1", CHARGE))
     witness.hear(Told("connection lost", "chatcmpl-2"))
     return witness

@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import apsw
 
 from tallygate.core.ledger.entry import Entry, decode_entry
+from tests.storm.acts import check_acts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from tests.storm.acts import Act
     from tests.storm.calls import Told
 
 INPUT_PICOUSD: Final = 353
 OUTPUT_PICOUSD: Final = 1411
 ENDINGS: Final = ("settle", "void", "expire")
+UNDER_WAY: Final = "409 idempotency_in_progress"
+"""Tells of another's call, which need not be on the disk yet."""
 
 
 class Books(NamedTuple):
@@ -62,9 +66,9 @@ class Witness:
     def __init__(self, *, charge_prompt: bool, holds_wait: bool = True) -> None:
         self._charge_prompt = charge_prompt
         self._holds_wait = holds_wait
-        self._charges: dict[str, int] = {}
+        self._charges: set[tuple[str, int]] = set()
         self._named: set[str] = set()
-        self._deposits: dict[tuple[str, str], int] = {}
+        self._acts: set[Act] = set()
         self._known: Sequence[bytes] = ()
         self._heard: list[str] = []
 
@@ -72,14 +76,14 @@ class Witness:
         """Take what a caller saw."""
         if told.oddity is not None:
             self._heard.append(f"a caller {told.oddity} ({told.inference})")
-        if told.inference is not None:
+        if told.inference is not None and told.ending != UNDER_WAY:
             self._named.add(told.inference)
             if told.picousd is not None:
-                self._charges[told.inference] = told.picousd
+                self._charges.add((told.inference, told.picousd))
 
-    def hear_deposit(self, account: str, reference: str, picousd: int) -> None:
-        """Take a deposit that was acknowledged."""
-        self._deposits[account, reference] = picousd
+    def hear_act(self, act: Act) -> None:
+        """Take an act of the operator's that was acknowledged."""
+        self._acts.add(act)
 
     @property
     def charges_heard(self) -> int:
@@ -94,6 +98,7 @@ class Witness:
             found.append("what was committed before is not there any more")
         self._known = books.raws
         found += self._check_told(books)
+        found += check_acts(self._acts, books)
         found += _check_accounts(books)
         found += _check_sums(books)
         found += self._check_inferences(books)
@@ -119,24 +124,14 @@ class Witness:
     def _check_told(self, books: Books) -> Iterator[str]:
         settled = defaultdict(list)
         for entry in books.entries:
-            if entry.kind == "settle":
+            if entry.kind == "settle" or charge_of(entry):
                 settled[entry.inference].append(charge_of(entry))
-        for inference, picousd in self._charges.items():
+        for inference, picousd in self._charges:
             if settled[inference] != [picousd]:
                 yield f"a caller was charged {picousd} for {inference}, the books say {settled[inference]}"
         held = {entry.inference for entry in books.entries if entry.kind == "hold"}
         if self._holds_wait:
             yield from (f"{inference} was told to a caller and never held" for inference in self._named - held)
-        booked = Counter((entry.account, entry.reference) for entry in books.entries if entry.kind == "deposit")
-        yield from (f"deposit {key} is booked {count} times" for key, count in booked.items() if count > 1 and key[1])
-        amounts = {
-            (entry.account, entry.reference): sum(amount for _, _, amount in entry.postings if amount > 0)
-            for entry in books.entries
-            if entry.kind == "deposit"
-        }
-        for key, picousd in self._deposits.items():
-            if amounts.get(key) != picousd:
-                yield f"deposit {key} of {picousd} was acknowledged, the books have {amounts.get(key)}"
 
     def _check_inferences(self, books: Books) -> Iterator[str]:
         holds: dict[str | None, Entry] = {}

@@ -185,15 +185,17 @@ class Gateway:
         self._admin_port = urlsplit(announced["admin_url"]).port or 0
         return True
 
-    async def operate(self, method: str, path: str, fields: dict[str, Any] | None = None) -> Any:
+    async def operate(
+        self, method: str, path: str, fields: dict[str, Any] | None = None, *, idempotency_key: str = ""
+    ) -> Any:
         """Call the operator's API."""
-        return await ask(self._admin_port, method, f"/admin/v1/{path}", fields, key=ADMIN_KEY)
+        url = f"/admin/v1/{path}"
+        return await ask(self._admin_port, method, url, fields, key=ADMIN_KEY, idempotency_key=idempotency_key)
 
-    async def pay_in(self, account: str, picousd: int, reference: str | None = None) -> None:
+    async def pay_in(self, account: str, picousd: int) -> None:
         """Deposit an amount to the pico-dollar."""
         whole, part = divmod(picousd, PICOUSD)
-        fields = {"usd": f"{whole}.{part:012d}", **({} if reference is None else {"reference": reference})}
-        await self.operate("POST", f"accounts/{account}/deposits", fields)
+        await self.operate("POST", f"accounts/{account}/deposits", {"usd": f"{whole}.{part:012d}"})
 
 
 class World:
@@ -291,7 +293,9 @@ async def let_pass(seconds: float) -> None:
     await passed
 
 
-async def ask(port: int, method: str, path: str, fields: dict[str, Any] | None, *, key: str = "") -> Any:
+async def ask(
+    port: int, method: str, path: str, fields: dict[str, Any] | None, *, key: str = "", idempotency_key: str = ""
+) -> Any:
     """Send a request on a connection of its own, and return the JSON of the answer.
 
     Raises:
@@ -302,6 +306,7 @@ async def ask(port: int, method: str, path: str, fields: dict[str, Any] | None, 
     try:
         body = b"" if fields is None else json.dumps(fields).encode()
         head = f"{method} {path} HTTP/1.1\r\nhost: here\r\nauthorization: Bearer {key}\r\nconnection: close\r\n"
+        head += f"idempotency-key: {idempotency_key}\r\n" if idempotency_key else ""
         writer.write(head.encode() + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
         answer = _Answer()
         while not answer.is_whole and (data := await asyncio.wait_for(reader.read(2**20), WAIT_S)):
