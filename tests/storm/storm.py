@@ -36,6 +36,9 @@ DEPOSITS_MAX: Final = 60
 ERRANDS_AT_THE_END: Final = 100
 """So many idempotency keys of a world are asked with once more when all is over."""
 
+PAID_AT_THE_END: Final = 10_000_000
+"""Pays on each account for all of them that were not served before."""
+
 ROUNDS_PER_WORLD: Final = 10
 """A store stays so small that `verify` takes a blink."""
 
@@ -176,6 +179,8 @@ class Course:
     async def _ask_again(self, gateway: Gateway) -> None:
         """Ask with the keys of the whole world once more: whatever was charged is told with its cost, which is all."""
         self._errands.round += 1
+        for key in self._world.keys:
+            await gateway.pay_in(key.account, PAID_AT_THE_END)
         rng = random.Random(f"{self._seed}/again")
         for told in await self._errands.ask_again(rng, gateway.port, ERRANDS_AT_THE_END):
             self._witness.hear(told)
