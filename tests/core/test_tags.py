@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallygate.core.tags import HALF_BYTES, TAG, TAG_BYTES, USER, Tags, name_half
+from tallygate.core.tags import HALF_BYTES, TAG, USER, Tags, name_half
 
 TAGS = Tags(bytes(32))
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -43,7 +43,7 @@ def test_each_half_stands_for_its_text() -> None:
     both = tag_of(b'{"user": "alice", "metadata": {"tag": "run-7", "run": "x"}}')
     assert both is not None
 
-    assert len(both) == TAG_BYTES
+    assert len(both) == 2 * HALF_BYTES
     assert both == TAGS.half("acct_1", USER, "alice") + TAGS.half("acct_1", TAG, "run-7")
     assert tag_of(b'{"user": "alice"}') == both[:HALF_BYTES] + bytes(HALF_BYTES)
     assert tag_of(b'{"metadata": {"tag": "run-7"}}') == bytes(HALF_BYTES) + both[HALF_BYTES:]

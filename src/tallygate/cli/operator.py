@@ -115,17 +115,16 @@ class LocalOperator:
 
     Args:
         settings: The configuration.
-        create: Whether a missing store is made.
 
     Raises:
         StoreLockedError, NotAStoreError, SecretFileError: The store cannot be opened.
     """
 
-    def __init__(self, settings: Settings, *, create: bool = False) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._runner = asyncio.Runner()
         try:
-            self._ledger = self._runner.run(self._open(create=create))
+            self._ledger = self._runner.run(self._open())
         except BaseException:
             self._runner.close()
             raise
@@ -158,9 +157,9 @@ class LocalOperator:
         finally:
             self._runner.close()
 
-    async def _open(self, *, create: bool) -> EmbeddedLedger:
+    async def _open(self) -> EmbeddedLedger:
         """Open the books, and put the routes on them under a key that never leaves this process."""
-        ledger, pepper = open_books(self._settings.store, self._settings.events, create=create)
+        ledger, pepper = open_books(self._settings.store, self._settings.events, create=False)
         self._key = secrets.token_hex(16)
         admin = dataclasses.replace(self._settings.admin, key=Secret(self._key))
         settings = dataclasses.replace(self._settings, admin=admin)

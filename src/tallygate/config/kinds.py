@@ -78,16 +78,10 @@ class Text:
 
 
 class Choice(Generic[T]):
-    """One of a few values; some others are understood, and refused with a reason.
+    """One of a few values."""
 
-    Args:
-        values: What may be written.
-        refused: What may not be written yet, and why.
-    """
-
-    def __init__(self, *values: T, refused: Mapping[str, tuple[str, str]] | None = None) -> None:
+    def __init__(self, *values: T) -> None:
         self._values = values
-        self._refused = refused or {}
         self.noun = " or ".join(render_toml(value) for value in values)
 
     def read(self, value: object) -> T:
@@ -95,8 +89,6 @@ class Choice(Generic[T]):
         for known in self._values:
             if type(value) is type(known) and value == known:
                 return known
-        if isinstance(value, str) and value in self._refused:
-            raise WrongValueError(*self._refused[value])
         raise WrongValueError(f"must be {self.noun}.", "Write one of these.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from tallygate.config.kinds import WrongValueError
 from tallygate.config.schema.models import FEATURE, MODEL_ID, Model
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from tallygate.config.settings import UpstreamSettings
     from tallygate.config.tables import Report
     from tallygate.config.upstreams import Surroundings
-
-T = TypeVar("T")
 
 OUTPUT_TOKENS: Final = 4096
 """The limit of an answer where nothing else is said: the network's own gateway caps answers there."""

@@ -83,10 +83,10 @@ def parse_address(text: str, prefix: str = ADDRESS_PREFIX) -> bytes:
     return payload
 
 
-def is_address(text: str, prefix: str = ADDRESS_PREFIX) -> bool:
+def is_address(text: str) -> bool:
     """Say whether `parse_address` would accept the text."""
     try:
-        parse_address(text, prefix)
+        parse_address(text)
     except InvalidAddressError:
         return False
     return True

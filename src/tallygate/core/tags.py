@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from msgspec import Raw
 
-TAG_BYTES: Final = 16
 HALF_BYTES: Final = 8
 """64 bits: two of a thousand million texts of one account hardly ever share them, and a row in a table stays short."""
 

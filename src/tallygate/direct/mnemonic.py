@@ -24,13 +24,12 @@ def new_words() -> str:
     return Mnemonic("english").to_mnemonic(secrets.token_bytes(_ENTROPY_BYTES))
 
 
-def secret_from_words(words: str, coin_type: int = COIN_TYPE_GONKA, passphrase: str = "") -> bytes:
+def secret_from_words(words: str, coin_type: int = COIN_TYPE_GONKA) -> bytes:
     """Return the private key at `m/44'/coin_type'/0'/0/0`.
 
     Args:
         words: The English words.
         coin_type: 1200 as the network's command line derives, 118 as Keplr and its kin.
-        passphrase: BIP-39's own, which few wallets use; not that of a keystore.
 
     Raises:
         WalletError: They are no mnemonic; never shows one of them.
@@ -41,6 +40,6 @@ def secret_from_words(words: str, coin_type: int = COIN_TYPE_GONKA, passphrase: 
             "These words are no mnemonic: it is 12 to 24 English words of the BIP-39 list, in their order; one of them "
             "may be missing or misspelt."
         )
-    tree = SLIP10.from_seed(Mnemonic.to_seed(plain, passphrase))
+    tree = SLIP10.from_seed(Mnemonic.to_seed(plain))
     secret: bytes = tree.get_privkey_from_path(f"m/44'/{coin_type}'/0'/0/0")
     return secret

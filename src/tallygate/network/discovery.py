@@ -13,8 +13,6 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-import structlog
-
 from tallygate.core.chainview import Epoch, Seen, read_block, read_epoch
 from tallygate.core.nodes import (
     Identity,
@@ -47,7 +45,6 @@ IDENTITIES_AT_A_TIME: Final = 8
 
 _TIME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,6})[0-9]*)?Z")
 _Read = TypeVar("_Read")
-_log = structlog.get_logger()
 
 
 class Source(NamedTuple):

@@ -20,11 +20,6 @@ JSON: Final = "application/json"
 STREAM: Final = "text/event-stream"
 HTML: Final = "text/html"
 
-_FRAMES: Final = text(
-    "Server-sent events: chunks as `data: {…}`, comments as `: keep-alive`, at the end `data: [DONE]`."
-)
-
-
 _HEAVY: Final = (Code.REQUEST_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 _BODY: Final = (
     *(Code.INVALID_JSON, Code.INVALID_VALUE, Code.UNKNOWN_PARAMETER, Code.DUPLICATE_PARAMETER),

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 WRITER_BYTES: Final = 16
 KEY_BYTES: Final = 32
-SIGNATURE_BYTES: Final = 64
 
 
 class Head(msgspec.Struct, array_like=True, frozen=True, gc=False):

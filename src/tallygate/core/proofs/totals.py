@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 AVAILABLE: Final = "available"
 HELD: Final = "held"
-PAYABLE: Final = "payable"
 
 DIGITS_MAX: Final = 40
 """Digits of the largest total: every entry that 64 bits can count, at the largest amount, has 38."""
