@@ -12,9 +12,9 @@ from tallygate.api.edge import Edge
 from tallygate.api.http import Router
 from tallygate.api.problems import Problems
 from tallygate.api.usage import UsageAnswers, UsageApi
+from tallygate.core.calendar import DAY_NS
 from tallygate.core.catalog import Catalog
 from tallygate.core.keys import key_digest, mask, mint_api_key
-from tallygate.core.ledger.rollup import DAY_NS
 from tallygate.core.tags import Tags
 from tallygate.storage.past.embedded import EmbeddedHistory
 from tallygate.storage.past.memory_past import MemoryPast

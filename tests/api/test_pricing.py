@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallygate.api.pricing import PricingApi
+from tallygate.core.money import PPM
 from tallygate.core.pricelist import list_million, list_unit
-from tallygate.core.pricing import CALL_PICOUSD_MAX, FEE_PPM_MAX, PPM, Price, revised
+from tallygate.core.pricing import CALL_PICOUSD_MAX, FEE_PPM_MAX, Price, revised
 from tests.api.shop import open_shop
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tallygate.api.queries import read_cursor, read_days, show_day, write_cursor
 from tallygate.api.spreadsheets import guard
 from tallygate.api.usage import read_place
+from tallygate.core.calendar import DAY_NS
 from tallygate.core.errors import Refusal
-from tallygate.core.ledger.rollup import DAY_NS, Days, Place, Question
+from tallygate.core.ledger.rollup import Days, Place, Question
 
 FIELDS = {"by": "day,model"}
 QUESTION = Question(Days(10, 20), ("day", "model"), {}, 5)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tallygate.core.calendar import DAY_NS
 from tallygate.core.errors import Refusal
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Flag
 from tallygate.core.ledger.past import Wanted
 from tallygate.core.ledger.records import SendingEnd, UnknownAccountError
-from tallygate.core.ledger.rollup import DAY_NS, CallSums, Days, Key, Question
+from tallygate.core.ledger.rollup import CallSums, Days, Key, Question
 from tallygate.core.tags import name_half
 from tallygate.core.usage import Usage
 from tallygate.storage.past.embedded import EmbeddedHistory

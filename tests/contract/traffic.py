@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from tallygate.core.calendar import DAY_NS
 from tallygate.core.ledger.entry import Flag
 from tallygate.core.ledger.records import Sending, SendingEnd
-from tallygate.core.ledger.rollup import DAY_NS, Key
 from tallygate.core.pricing import Price, revised
 from tallygate.core.tags import name_half
 from tallygate.core.usage import Usage
@@ -18,6 +18,7 @@ from tests.contract.world import FIRST, MODEL, RATE, SHEET, USD, Machine, fund, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tallygate.core.ledger.rollup import Key
     from tallygate.storage.embedded import EmbeddedLedger
 
 DAY = 10**18 // DAY_NS

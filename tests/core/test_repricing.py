@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallygate.core.pricing import PPM, Price, Sheet, UpstreamRate, given_back, reconciled, revised
+from tallygate.core.money import PPM
+from tallygate.core.pricing import Price, Sheet, UpstreamRate, given_back, reconciled, revised
 from tallygate.core.quoting import Amounts, Quote, QuoteError
 from tallygate.core.repricing import Offer, PriceBounds, RateBounds, rate_of, read_rate, reprice
 

@@ -16,9 +16,10 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from tallygate.core.calendar import DAY_NS
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.jsontext import nameable
-from tallygate.core.ledger.rollup import DAY_NS, Days
+from tallygate.core.ledger.rollup import Days
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

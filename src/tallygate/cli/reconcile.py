@@ -17,7 +17,8 @@ from tallygate import app
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.session import Command, Session
 from tallygate.cli.tables import count, table
-from tallygate.core.ledger.reconciliation import DAY_NS, Basis, Unreported
+from tallygate.core.calendar import DAY_NS
+from tallygate.core.ledger.reconciliation import Basis, Unreported
 from tallygate.storage.journal import NotAStoreError
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from tallygate.config.schema.upstreams import (
 )
 from tallygate.config.settings import BearerAccess, DiscoverySettings, GonkaAccess, NodeSettings, UpstreamSettings
 from tallygate.config.tables import Attempt, BrokenError, Table, take_made
+from tallygate.core.money import NGONKA_PER_GNK
 from tallygate.core.pricing import UpstreamRate
 from tallygate.core.signing import Scheme
 from tallygate.network.client import Timeouts as CallTimeouts
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from tallygate.core.signing import SigningKey
     from tallygate.network.origin import Origin
 
-NGONKA_PER_GNK: Final = 10**9
 TOKENS_PER_MILLION: Final = 10**6
 ESCROW_RATE: Final = UpstreamRate(1, 1, 1000)
 """What an escrow of the network's gateway program is opened at, as the chain's parameters are shipped."""

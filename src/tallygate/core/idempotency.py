@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from tallygate.core.calendar import DAY_NS
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.money import format_usd
 
@@ -37,7 +38,7 @@ HEADER: Final = "Idempotency-Key"
 KEY_CHARACTERS_MAX: Final = 255
 """Stripe's limit, which clients know: seven UUIDs."""
 
-KEPT_NS: Final = 24 * 60 * 60 * 10**9
+KEPT_NS: Final = DAY_NS
 """How long a claim stands, from when it was taken."""
 
 RETRY_AFTER_S: Final = 1

@@ -18,6 +18,12 @@ PICOUSD_PER_USD: Final = 10**12
 PICOUSD_PER_TOKEN_PER_USD_PER_MILLION: Final = 10**6
 """A price of $1 per million tokens is this many pico-dollars per token."""
 
+NGONKA_PER_GNK: Final = 10**9
+"""How many of the network's unit make a GNK."""
+
+PPM: Final = 1_000_000
+"""Fees, markups and bounds are parts of so many."""
+
 ACCOUNT_PICOUSD_MAX: Final = 1_000_000 * PICOUSD_PER_USD
 """The most that one account may hold, $1,000,000: far inside a signed 64-bit integer, also when doubled."""
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tallygate.core.money import PICOUSD_PER_TOKEN_PER_USD_PER_MILLION, format_usd
-from tallygate.core.pricing import PPM
+from tallygate.core.money import PICOUSD_PER_TOKEN_PER_USD_PER_MILLION, PPM, format_usd
 
 if TYPE_CHECKING:
     from tallygate.core.pricing import Sheet

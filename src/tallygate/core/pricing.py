@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from tallygate.core.errors import InvariantBrokenError
-from tallygate.core.money import format_usd
+from tallygate.core.money import PPM, format_usd
 from tallygate.core.quoting import Amounts, Quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PPM: Final = 1_000_000
 PRICE_PICOUSD_MAX: Final = 10**9
 """The dearest price that a sheet takes, per token and in pico-dollars: $1,000 per million tokens."""
 CALL_PICOUSD_MAX: Final = 1000 * 10**12

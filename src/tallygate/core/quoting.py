@@ -16,17 +16,16 @@ import json
 from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
+from math import ceil
 from typing import Final, Literal
 
 import msgspec
 
-from tallygate.core.money import PICOUSD_PER_USD
+from tallygate.core.money import NGONKA_PER_GNK, PICOUSD_PER_USD, PPM
 
-NGONKA_PER_GNK: Final = 10**9
 MARKUP_PPM_MAX: Final = 10**8
 """A hundred times the network's price on top of it."""
 
-_PPM: Final = 10**6
 _EXPONENT_MAX: Final = 40
 """No price has more digits before or behind its point; longer numbers would only cost time."""
 
@@ -67,9 +66,9 @@ class Quote(msgspec.Struct, frozen=True):
             QuoteError: An amount is no decimal.
         """
         unit = Fraction(self.gnk_picousd, NGONKA_PER_GNK) if self.unit == "ngonka" else Fraction(PICOUSD_PER_USD)
-        factor = unit * Fraction(_PPM + self.markup_ppm, _PPM)
+        factor = unit * Fraction(PPM + self.markup_ppm, PPM)
         told = (self.amounts.input, self.amounts.output, self.amounts.call)
-        per_input, per_output, per_call = (_ceiling(Fraction(read_amount(amount)) * factor) for amount in told)
+        per_input, per_output, per_call = (ceil(Fraction(read_amount(amount)) * factor) for amount in told)
         return per_input, per_output, per_call
 
 
@@ -126,7 +125,3 @@ def find(document: object, pointer: str) -> object:
         else:
             return None
     return document
-
-
-def _ceiling(value: Fraction) -> int:
-    return -(-value.numerator // value.denominator)

@@ -14,24 +14,23 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from tallygate.core.money import PICOUSD_PER_USD
+from tallygate.core.money import NGONKA_PER_GNK, PICOUSD_PER_USD, PPM
 from tallygate.core.pricing import (
     BILL_NGONKA_MAX,
     CALL_PICOUSD_MAX,
-    PPM,
     PRICE_PICOUSD_MAX,
     Price,
     Sheet,
     UpstreamRate,
     revised,
 )
-from tallygate.core.quoting import NGONKA_PER_GNK, Amounts, Quote, QuoteError, read_amount
+from tallygate.core.quoting import Amounts, Quote, QuoteError, read_amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from decimal import Decimal
 
-GNK_PICOUSD_MAX: Final = 10**6 * 10**12
+GNK_PICOUSD_MAX: Final = 10**6 * PICOUSD_PER_USD
 """The dearest GNK that is believed, whatever the bounds say: a million dollars."""
 
 
@@ -123,8 +122,7 @@ def read_rate(told: Decimal, last_picousd: int | None, bounds: RateBounds) -> in
     """
     if told <= 0:
         raise QuoteError("is zero")
-    numerator, denominator = told.as_integer_ratio()
-    picousd = -(-numerator * 10**12 // denominator)
+    picousd = math.ceil(Fraction(told) * PICOUSD_PER_USD)
     if not bounds.picousd_min <= picousd <= min(bounds.picousd_max, GNK_PICOUSD_MAX):
         raise QuoteError("is outside of the bounds")
     if last_picousd is not None and _moves_more(picousd, last_picousd, bounds.change_ppm_max):

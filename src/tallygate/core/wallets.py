@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from tallygate.core.alarms import AlarmKind
-from tallygate.core.quoting import NGONKA_PER_GNK, QuoteError, decode_exactly, find, read_amount
+from tallygate.core.money import NGONKA_PER_GNK
+from tallygate.core.quoting import QuoteError, decode_exactly, find, read_amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from tallygate.core.calendar import DAY_NS
 from tallygate.core.errors import StoreUnavailableError
 from tallygate.network.client import HttpClient, Timeouts
 from tallygate.network.connection_errors import UpstreamConnectionError
@@ -45,7 +46,7 @@ SECRET_BYTES_MAX: Final = 64
 
 DELAY_S_MIN: Final = 5.0
 DELAY_S_MAX: Final = 900.0
-GIVE_UP_NS: Final = 24 * 3600 * 10**9
+GIVE_UP_NS: Final = DAY_NS
 
 ANSWER_BYTES_MAX: Final = 64 * 1024
 """How much of an answer is read before its connection is closed; what it says does not matter."""

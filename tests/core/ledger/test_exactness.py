@@ -13,8 +13,8 @@ from tallygate.core.audit.audit import Audit
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.books import Books
 from tallygate.core.ledger.records import HoldRequest, SendingEnd
-from tallygate.core.money import ACCOUNT_PICOUSD_MAX
-from tallygate.core.pricing import FEE_PPM_MAX, PPM, Cost, Price, Sheet, cost_of
+from tallygate.core.money import ACCOUNT_PICOUSD_MAX, PPM
+from tallygate.core.pricing import FEE_PPM_MAX, Cost, Price, Sheet, cost_of
 from tallygate.core.usage import Usage
 from tests.core.ledger.world import FIRST, MODEL, USD, WRITER, World, head_of, seal
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallygate.core.calendar import DAY_NS
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Flag
 from tallygate.core.ledger.reconciliation import (
-    DAY_NS,
     WORST_MAX,
     Attempt,
     Attempts,

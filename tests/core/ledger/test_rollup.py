@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tallygate.core.calendar import DAY_NS
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Entry, Flag, encode_entry
 from tallygate.core.ledger.margin import MarginSums, count_margin, find_bills
 from tallygate.core.ledger.rollup import (
     CALL_DIMENSIONS,
-    DAY_NS,
     CallSums,
     Days,
     Finest,

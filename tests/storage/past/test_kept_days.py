@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tallygate.core.ledger.rollup import DAY_NS, CallSums, Days, Finest, Question
+from tallygate.core.calendar import DAY_NS
+from tallygate.core.ledger.rollup import CallSums, Days, Finest, Question
 from tallygate.core.ledger.statement import Period
 from tallygate.storage.journal import NotAStoreError
 from tallygate.storage.past.embedded import EmbeddedHistory

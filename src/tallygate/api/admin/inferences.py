@@ -19,11 +19,12 @@ from tallygate.api.queries import (
 )
 from tallygate.api.usage import PARAMETERS as USAGE
 from tallygate.api.usage import describe_key, describe_page, describe_question, read_place
+from tallygate.core.calendar import DAY_NS
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.ledger.entry import Flag
 from tallygate.core.ledger.margin import MARGIN_DIMENSIONS
 from tallygate.core.ledger.past import OPEN, STATES, Wanted
-from tallygate.core.ledger.rollup import DAY, DAY_NS, Question
+from tallygate.core.ledger.rollup import DAY, Question
 from tallygate.core.money import InvalidAmountError, parse_usd
 from tallygate.core.tags import TAG, USER
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,14 +10,13 @@ from tallygate.cli.direct.options import node_option, telling
 from tallygate.cli.exits import Exit
 from tallygate.cli.session import Command, Session
 from tallygate.cli.tables import pairs
+from tallygate.core.money import NGONKA_PER_GNK
 from tallygate.direct.accounts import encode_public_key, look_up_account
 from tallygate.direct.nodes import find_nodes
 from tallygate.direct.wallet import ADDRESS_VARIABLE
 
 if TYPE_CHECKING:
     from tallygate.direct.accounts import AccountState
-
-NGONKA_PER_GNK: Final = 10**9
 
 
 @click.command(cls=Command)

@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 from tallygate.config import kinds, places
 from tallygate.config.keys import Key, Section, defaulting, optional
-from tallygate.core.pricing import PPM
+from tallygate.core.money import PPM
 
 
 class Store(Section):

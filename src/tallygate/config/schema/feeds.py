@@ -8,7 +8,7 @@ from typing import Final, Literal, cast
 from tallygate.config import kinds, places
 from tallygate.config.keys import Key, Section, defaulting, optional
 from tallygate.config.schema.limits import DAY_S
-from tallygate.core.pricing import PPM
+from tallygate.core.money import PPM
 from tallygate.core.quoting import MARKUP_PPM_MAX
 
 POINTER: Final = kinds.Text('a JSON pointer, such as "/gonka/usd"', re.compile(r"(/[!-.0-~ ]{0,100}){1,16}"))

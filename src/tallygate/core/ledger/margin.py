@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from tallygate.core.ledger import entry as e
+from tallygate.core.money import NGONKA_PER_GNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tallygate.core.ledger.entry import Entry
     from tallygate.core.ledger.rollup import Finest
-
-NGONKA_PER_GNK: Final = 10**9
 
 MARGIN_DIMENSIONS: Final = ("model", "upstream")
 """What bills and charges can be apart by, beside their day; `count_margin` has them in this order."""

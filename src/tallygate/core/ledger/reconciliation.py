@@ -19,6 +19,7 @@ from enum import Enum
 from heapq import heappush, heappushpop
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from tallygate.core.calendar import DAY_NS
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Flag
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 WORST_MAX: Final = 20
 """How many of the attempts that drift most are listed."""
-
-DAY_NS: Final = 24 * 3600 * 10**9
 
 
 class Basis(Enum):

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, Protocol, Self, TypeVar
 
+from tallygate.core.calendar import DAY_NS
 from tallygate.core.ledger.entry import Entry, Flag
 from tallygate.core.ledger.statement import CHARGE, VOIDED, Numbered, Period, classify, find_cut
 from tallygate.core.tags import TAG, USER, name_half
@@ -36,7 +37,6 @@ class Sums(Protocol):
 S = TypeVar("S", bound=Sums)
 
 DAY: Final = "day"
-DAY_NS: Final = 86_400 * 10**9
 
 Key = tuple[int | str, ...]
 """What a row is about, in the order asked for: a day as the number of days since 1970, everything else as text."""
