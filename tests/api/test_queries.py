@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallygate.api.queries import read_cursor, read_days, show_day, write_cursor
+from tallygate.api.queries import read_cursor, read_days, write_cursor
 from tallygate.api.spreadsheets import guard
 from tallygate.api.usage import read_place
-from tallygate.core.calendar import DAY_NS
+from tallygate.core.calendar import DAY_NS, show_day
 from tallygate.core.errors import Refusal
 from tallygate.core.ledger.rollup import Days, Place, Question
 

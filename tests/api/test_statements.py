@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tallygate.api.statements import Month, describe_line, iso_time, name_flags, read_month
+from tallygate.api.statements import Month, describe_line, name_flags, read_month
 from tallygate.core.errors import Refusal
 from tallygate.core.ledger.statement import CHARGE, Period, read_lines
 from tests.core.ledger.test_statement import history_of, make_world
@@ -31,12 +31,6 @@ def test_what_is_no_month_is_refused(text: str) -> None:
     with pytest.raises(Refusal) as refused:
         read_month(text)
     assert refused.value.param == "month"
-
-
-def test_times_are_exact_and_in_utc() -> None:
-    """A time is told to the nanosecond."""
-    assert iso_time(1_767_225_599_999_999_999) == "2025-12-31T23:59:59.999999999Z"
-    assert iso_time(1_767_225_600 * 10**9) == "2026-01-01T00:00:00Z"
 
 
 def test_flags_are_words() -> None:

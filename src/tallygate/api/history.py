@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tallygate.api.statements import iso_time, name_flags
+from tallygate.api.statements import name_flags
 from tallygate.api.usage import describe_tag
+from tallygate.core.calendar import show_time
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.margin import find_bills
 from tallygate.core.money import format_usd
@@ -30,8 +31,8 @@ def describe_call(call: PastCall) -> dict[str, Any]:
         **describe_tag(hold.tag),
         "model": hold.model,
         "price_sheet": hold.sheet_version,
-        "began": iso_time(hold.time_ns),
-        "ended": None if ending is None else iso_time(ending.time_ns),
+        "began": show_time(hold.time_ns),
+        "ended": None if ending is None else show_time(ending.time_ns),
         "upstream": last.upstream,
         "node": last.node,
         "sendings": len(call.sendings),
@@ -78,8 +79,8 @@ def _describe_sending(call: PastCall, sending: PastSending) -> dict[str, Any]:
         "upstream": began.upstream,
         "node": began.node,
         "reference": None if ended is None else ended.upstream_reference,
-        "began": iso_time(began.time_ns),
-        "ended": None if ended is None else iso_time(ended.time_ns),
+        "began": show_time(began.time_ns),
+        "ended": None if ended is None else show_time(ended.time_ns),
         "prompt_tokens": None if tokens is None else tokens[0],
         "completion_tokens": None if tokens is None else tokens[1],
         "billed_ngonka": None if tokens is None or ended is None else sum(bill for _, bill, _ in find_bills(ended)),
@@ -90,7 +91,7 @@ def _describe_entry(this_id: bytes, entry: Entry) -> dict[str, Any]:
     return {
         "id": this_id.hex(),
         "kind": entry.kind,
-        "time": iso_time(entry.time_ns),
+        "time": show_time(entry.time_ns),
         "sequence": entry.account_sequence,
         "part": entry.part,
         "try": entry.try_,

@@ -6,12 +6,12 @@ balance of zero.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tallygate.api.http import Access, Response, Route
 from tallygate.api.problems import PROBLEMS
 from tallygate.core.access import status_of
+from tallygate.core.calendar import show_milliseconds
 from tallygate.core.errors import Refusal
 from tallygate.core.limits import render_reset
 from tallygate.core.money import format_usd
@@ -101,7 +101,7 @@ class IdentityApi:
             "name": key.name,
             "maskedKey": key.masked.replace("…", "..."),
             "status": status_of(key, account, now_ns).value,
-            "expiresAt": None if key.expires_ns is None else _render_time(key.expires_ns),
+            "expiresAt": None if key.expires_ns is None else show_milliseconds(key.expires_ns),
             "lastUsed": None,
         }
         data = {"user": user, "apiKey": api_key, "balance": self._describe_balance(account)}
@@ -143,11 +143,6 @@ def _mask_name(name: str) -> str:
     return f"{name[:1]}**{name[-1:]}"
 
 
-def _render_time(time_ns: int) -> str:
-    moment = datetime.fromtimestamp(time_ns // 10**9, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ns // 10**6 % 1000:03d}Z"
-
-
 def _refuse(request: Request, refusal: Refusal, now_ns: int) -> Response:
     status = PROBLEMS[refusal.code].status
     error = {
@@ -155,6 +150,6 @@ def _refuse(request: Request, refusal: Refusal, now_ns: int) -> Response:
         "code": refusal.code.value,
         "statusCode": status,
         "requestId": request.id,
-        "timestamp": _render_time(now_ns),
+        "timestamp": show_milliseconds(now_ns),
     }
     return Response.json({"success": False, "error": error}, status)

@@ -7,12 +7,12 @@ is never charged more than they read; beside it stand both.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Raw
 
 from tallygate.api.http import Access, Response, Route
+from tallygate.core.calendar import show_milliseconds
 from tallygate.core.pricelist import list_fee_rate, list_million, list_unit
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class PricingApi:
             for model, price in self._offered()
         ]
         fees = {"platformFeeRate": _number(list_fee_rate(self._ledger.sheet))}
-        data = {"updatedAt": _iso_milliseconds(self._ledger.sheet_ns), "fees": fees, "models": models}
+        data = {"updatedAt": show_milliseconds(self._ledger.sheet_ns), "fees": fees, "models": models}
         return Response.json({"success": True, "data": data})
 
     async def keyed(self, request: Request, sink: Sink) -> Response:
@@ -111,10 +111,3 @@ def _describe_million(picousd_per_token: int, fee_ppm: int) -> dict[str, Any]:
 def _number(decimal: str) -> Raw:
     """Return a plain decimal as a JSON number, with all of its digits."""
     return Raw(decimal.encode())
-
-
-def _iso_milliseconds(time_ns: int) -> str:
-    """Return a time as ISO 8601 in UTC, as JavaScript writes it."""
-    seconds, rest = divmod(time_ns, 10**9)
-    whole = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{whole}.{rest // 10**6:03d}Z"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import UTC, date, datetime
+from datetime import date
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
@@ -97,11 +97,6 @@ def read_days(fields: Mapping[str, str], now_ns: int) -> Days:
     if last - first >= DAYS_MAX:
         raise invalid("from", f"less than {DAYS_MAX} days before to")
     return Days(first, last)
-
-
-def show_day(day: int) -> str:
-    """Return a number of days since 1970 as a date."""
-    return datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d")
 
 
 def read_by(fields: Mapping[str, str], allowed: Sequence[str], default: str) -> tuple[str, ...]:

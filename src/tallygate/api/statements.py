@@ -6,10 +6,10 @@ The route and `tallygate statement` show the same members; the command prints th
 from __future__ import annotations
 
 import re
-from calendar import timegm
-from datetime import MAXYEAR, UTC, datetime
+from datetime import MAXYEAR
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tallygate.core.calendar import DAY_NS, first_day_of, show_time
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import Flag
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _MONTH: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 _FIRST_YEAR: Final = 1970
-_NS: Final = 10**9
 
 
 class Month(NamedTuple):
@@ -37,17 +36,8 @@ def read_month(text: str) -> Month:
     match = _MONTH.fullmatch(text)
     if match is None or not _FIRST_YEAR <= int(match[1]) < MAXYEAR:
         raise Refusal(Code.INVALID_VALUE, "month must be a month of UTC such as 2026-01.", param="month")
-    year, month = int(match[1]), int(match[2])
-    start_s = timegm((year, month, 1, 0, 0, 0))
-    end_s = timegm((year + month // 12, month % 12 + 1, 1, 0, 0, 0))
-    return Month(text, start_s * _NS, end_s * _NS)
-
-
-def iso_time(time_ns: int) -> str:
-    """Return a time as ISO 8601 in UTC, with nanoseconds unless it is a whole second."""
-    seconds, rest = divmod(time_ns, _NS)
-    whole = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{whole}.{rest:09d}Z" if rest else f"{whole}Z"
+    month = (int(match[1]) - _FIRST_YEAR) * 12 + int(match[2]) - 1
+    return Month(text, first_day_of(month) * DAY_NS, first_day_of(month + 1) * DAY_NS)
 
 
 def describe_statement(account_id: str, name: str, month: Month, statement: Statement, now_ns: int) -> dict[str, Any]:
@@ -57,8 +47,8 @@ def describe_statement(account_id: str, name: str, month: Month, statement: Stat
         "account": {"id": account_id, "name": name},
         "period": {
             "month": month.name,
-            "from": iso_time(month.start_ns),
-            "to": iso_time(month.end_ns),
+            "from": show_time(month.start_ns),
+            "to": show_time(month.end_ns),
             "complete": now_ns >= month.end_ns,
         },
         "currency": "USD",
@@ -89,7 +79,7 @@ def describe_line(line: Line) -> dict[str, Any]:
     entry = line.entry
     content: dict[str, Any] = {
         "sequence": entry.account_sequence,
-        "time": iso_time(entry.time_ns),
+        "time": show_time(entry.time_ns),
         "kind": line.kind,
         "amount_usd": format_usd(line.picousd),
         "balance_usd": format_usd(line.balance),

@@ -17,10 +17,10 @@ from tallygate.api.queries import (
     read_days,
     read_limit,
     read_strictly,
-    show_day,
     write_cursor,
 )
 from tallygate.api.spreadsheets import write_table
+from tallygate.core.calendar import show_day
 from tallygate.core.ledger.rollup import CALL_DIMENSIONS, DAY, Place, Question
 from tallygate.core.money import format_usd
 from tallygate.core.tags import TAG, USER, name_half

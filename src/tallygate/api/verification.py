@@ -6,11 +6,11 @@ Amounts are exact strings; nothing here checks anything.
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tallygate.core.audit import rules
 from tallygate.core.audit.problems import P1, P2, P3, P4, P5, P6, P7, PROMISES
+from tallygate.core.calendar import show_day
 from tallygate.core.ledger import entry as e
 from tallygate.core.money import format_usd
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from tallygate.core.audit.figures import Loss
     from tallygate.core.audit.report import Report
     from tallygate.core.proofs.anchoring import AnchorReport
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def describe_report(report: Report, anchors: AnchorReport | None = None) -> dict[str, Any]:
@@ -157,7 +155,7 @@ def _describe_sent(report: Report) -> list[dict[str, Any]]:
         {
             "upstream": upstream,
             "node": node or None,
-            "day": (_EPOCH + timedelta(days=day)).strftime("%Y-%m-%d"),
+            "day": show_day(day),
             "sendings": sent.sendings,
             "prompt_tokens": sent.prompt_tokens,
             "completion_tokens": sent.completion_tokens,

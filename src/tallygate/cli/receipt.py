@@ -7,7 +7,6 @@ network. It says in words what is proved, and what cannot be.
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from rich.text import Text
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.operator import ask, reach_operator, segment
 from tallygate.cli.session import Group, Session
+from tallygate.core.calendar import say_time
 from tallygate.core.proofs.checkpoint import KEY_BYTES, key_id_of
 from tallygate.core.proofs.receipt import DOCUMENT_BYTES_MAX, MalformedDocumentError, Receipt, decode_document
 from tallygate.core.proofs.verdict import judge
@@ -88,11 +88,11 @@ def verify(session: Session, file: Path, public_key: str | None) -> None:
 
 def _draw(verdict: Verdict, content: dict[str, Any]) -> Text:
     """Return what is proved; whoever made the document chose its words, which may not look like any of ours."""
-    seconds = (verdict.checkpoint.time_ns if verdict.checkpoint else 0) // 10**9
+    signed_ns = verdict.checkpoint.time_ns if verdict.checkpoint else 0
     lines = [
         f"This is a proof: {_spell(verdict.subject)}.",
         "",
-        f"When the books were signed, at {datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC, they said:",
+        f"When the books were signed, at {say_time(signed_ns)} UTC, they said:",
         *(f"  - {_spell(fact)}" for fact in verdict.facts),
         "",
         content["limits"],

@@ -17,7 +17,7 @@ from tallygate import app
 from tallygate.cli.exits import Exit, Failure
 from tallygate.cli.session import Command, Session
 from tallygate.cli.tables import count, table
-from tallygate.core.calendar import DAY_NS
+from tallygate.core.calendar import DAY_NS, show_day
 from tallygate.core.ledger.reconciliation import Basis, Unreported
 from tallygate.storage.journal import NotAStoreError
 
@@ -83,7 +83,7 @@ def describe_reconciliation(found: Reconciliation, under_way: int) -> dict[str, 
     return {
         "total": _describe_sum(found.total),
         "rows": [
-            {"day": _date_of(day), "upstream": upstream, "node": node, **_describe_sum(row)}
+            {"day": show_day(day), "upstream": upstream, "node": node, **_describe_sum(row)}
             for (upstream, node, day), row in rows
         ],
         "drift_by_basis": {basis.name.lower(): str(found.drift_ngonka[basis]) for basis in Basis},
@@ -123,7 +123,7 @@ def _describe_drift(drift: Drift) -> dict[str, Any]:
         "upstream": attempt.upstream,
         "node": attempt.node,
         "reference": attempt.reference,
-        "day": _date_of(attempt.day),
+        "day": show_day(attempt.day),
         "basis": attempt.basis.name.lower(),
         "booked_ngonka": str(attempt.booked_ngonka),
         "reported_ngonka": str(bill.ngonka),
@@ -206,7 +206,3 @@ def _draw_verdict(total: dict[str, Any], under_way: int) -> str:
 
 def _day_of(date: datetime) -> int:
     return int(date.replace(tzinfo=UTC).timestamp()) // _SECONDS_PER_DAY
-
-
-def _date_of(day: int) -> str:
-    return datetime.fromtimestamp(day * _SECONDS_PER_DAY, UTC).date().isoformat()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from tallygate.core.calendar import say_time
 from tallygate.core.money import format_cents, parse_usd
 
 if TYPE_CHECKING:
@@ -46,4 +46,4 @@ def dollars(usd: str) -> str:
 
 def moment(time_ns: int | None) -> str:
     """Return a time for people, in UTC."""
-    return "" if time_ns is None else datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return "" if time_ns is None else say_time(time_ns)

@@ -1,4 +1,6 @@
-"""Days and months of UTC as numbers, both counted from 1970: whole-number arithmetic, since `core` asks no clock.
+"""Days and months of UTC as numbers, both counted from 1970, and the texts of days and times.
+
+All of it is whole-number arithmetic, since `core` asks no clock, and no time of the books may pass through a float.
 
 A year is taken to begin in March, so that the leap day is its last. Then months before a day follow from a line of 153
 days in five months, and 400 years always have the same number of days.
@@ -10,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 DAY_NS: Final = 86_400 * 10**9
+_S_NS: Final = 10**9
 
 _DAYS_BEFORE_1970: Final = 719_468
 """From the first of March of the year 0."""
@@ -33,3 +36,31 @@ def first_day_of(month: int) -> int:
     year += 1970
     days = year * 365 + year // 4 - year // 100 + year // 400 + (153 * rest + 2) // 5
     return days - _DAYS_BEFORE_1970
+
+
+def show_day(day: int) -> str:
+    """Return a day as a date: `2026-01-31`."""
+    month = month_of(day)
+    return f"{1970 + month // 12:04}-{month % 12 + 1:02}-{day - first_day_of(month) + 1:02}"
+
+
+def show_time(time_ns: int) -> str:
+    """Return a time as ISO 8601 in UTC, with nanoseconds unless it is a whole second."""
+    rest_ns = time_ns % _S_NS
+    return f"{_show_second(time_ns, 'T')}.{rest_ns:09}Z" if rest_ns else f"{_show_second(time_ns, 'T')}Z"
+
+
+def show_milliseconds(time_ns: int) -> str:
+    """Return a time as ISO 8601 in UTC, as JavaScript writes it: `2026-01-31T12:00:00.250Z`."""
+    return f"{_show_second(time_ns, 'T')}.{time_ns % _S_NS // 10**6:03}Z"
+
+
+def say_time(time_ns: int) -> str:
+    """Return a time of UTC for people, to the second: `2026-01-31 12:00:00`."""
+    return _show_second(time_ns, " ")
+
+
+def _show_second(time_ns: int, between: str) -> str:
+    day, rest_ns = divmod(time_ns, DAY_NS)
+    minutes, second = divmod(rest_ns // _S_NS, 60)
+    return f"{show_day(day)}{between}{minutes // 60:02}:{minutes % 60:02}:{second:02}"

@@ -9,7 +9,7 @@ import pytest
 from tallygate.core.ledger.batch import header_hash
 from tallygate.storage.memory import MemoryDisk
 from tallygate.storage.proofs.anchors import Anchor, AnchorError, AnchorFile
-from tallygate.storage.proofs.lost_tail import LostTailError, find_lost_tail, refuse, refuse_to_replace, say_time
+from tallygate.storage.proofs.lost_tail import LostTailError, find_lost_tail, refuse, refuse_to_replace
 from tallygate.storage.proofs.memory_archive import MemoryArchive
 from tests.core.audit.forgery import make_world
 from tests.core.ledger.world import WRITER, Batches, World, seal
@@ -92,8 +92,3 @@ def test_new_store_is_not_made_where_the_anchors_know_one(tmp_path: Path) -> Non
     file.append(ANCHOR.signed)
     with pytest.raises(LostTailError, match="had 5 batches"):
         refuse_to_replace(tmp_path / "x.db", file)
-
-
-def test_time_is_told_as_people_read_it() -> None:
-    """Nanoseconds become a date in UTC, without ever being a float."""
-    assert say_time(1_800_000_000_999_999_999) == "2027-01-15 08:00:00 UTC"

@@ -14,12 +14,11 @@ from tallygate.api.queries import (
     read_days,
     read_limit,
     read_strictly,
-    show_day,
     write_cursor,
 )
 from tallygate.api.usage import PARAMETERS as USAGE
 from tallygate.api.usage import describe_key, describe_page, describe_question, read_place
-from tallygate.core.calendar import DAY_NS
+from tallygate.core.calendar import DAY_NS, show_day
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.ledger.entry import Flag
 from tallygate.core.ledger.margin import MARGIN_DIMENSIONS

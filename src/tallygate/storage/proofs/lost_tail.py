@@ -7,9 +7,9 @@ then record. A batch that is another one than was anchored is never gone on with
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from tallygate.core.calendar import say_time
 from tallygate.core.ledger.batch import decode_header, header_hash
 from tallygate.core.proofs.anchoring import lost_tail_note
 from tallygate.core.proofs.checkpoint import is_signed
@@ -51,7 +51,7 @@ class LostTail(NamedTuple):
     def __str__(self) -> str:
         return (
             f"its last batch is {self.sequence}, but batch {self.anchored.sequence} (header hash {self._hash}) was "
-            f"anchored at {say_time(self.time_ns)}. The end of the store is lost, or an old copy of it was put back"
+            f"anchored at {say_time(self.time_ns)} UTC. The end of the store is lost, or an old copy of it was put back"
         )
 
     @property
@@ -93,7 +93,7 @@ def find_lost_tail(anchor: Anchor, archive: Archive, public_key: bytes, where: s
         raise AnchorError(
             f"the store {where} has another batch {anchored.sequence} (header hash {header_hash(header).hex()}) than "
             f"the one (header hash {anchored.header_hash.hex()}) that was anchored at "
-            f"{say_time(anchor.checkpoint.time_ns)}: the books were rewritten, or went on from an old copy. "
+            f"{say_time(anchor.checkpoint.time_ns)} UTC: the books were rewritten, or went on from an old copy. "
             "Put the true store back; `tallygate verify` says more"
         )
     return None
@@ -117,10 +117,5 @@ def refuse_to_replace(store: Path, anchors: AnchorFile) -> None:
         checkpoint = anchors.last.checkpoint
         raise LostTailError(
             f"there is no store at {store}, but {anchors.path} knows of one, which had {checkpoint.heads[0].sequence} "
-            f"batches at {say_time(checkpoint.time_ns)}. Put a copy of it back; or, for a new one, move the anchors"
+            f"batches at {say_time(checkpoint.time_ns)} UTC. Put a copy of it back; or, for a new one, move the anchors"
         )
-
-
-def say_time(time_ns: int) -> str:
-    """Return a time for people."""
-    return datetime.fromtimestamp(time_ns // 10**9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
