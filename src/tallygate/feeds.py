@@ -5,15 +5,14 @@ A part of the composition root, as `opening` is: it names the adapters of `netwo
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tallygate.alarms import Alarms
 from tallygate.api.admin.alarms import Lookout
 from tallygate.config import BearerAccess
+from tallygate.network.asking import LOOK_TIMEOUTS, make_asking_client
 from tallygate.network.client import HttpClient
-from tallygate.network.feeds.asking import LOOK_TIMEOUTS
 from tallygate.network.feeds.prices import PriceFeed
 from tallygate.network.feeds.quotes import BearerPrices, NodePrices
 from tallygate.network.feeds.rate import FixedRate, RateSource
@@ -60,7 +59,7 @@ def build_feeds(
 ) -> Feeds:
     """Return what listens; nothing is asked before its chores run. What upstreams bill follows what they tell."""
     alarms = Alarms(ledger.tell, now_ns)
-    clients = [make_client(upstream) for upstream in settings.upstreams]
+    clients = [make_asking_client(upstream.ca_file) for upstream in settings.upstreams]
     ways = list(zip(settings.upstreams, clients, strict=True))
     purses = [purse for upstream, client in ways if (purse := make_purse(upstream, client)) is not None]
     wallets = WalletWatch(settings.wallets, purses, alarms, now_ns)
@@ -84,7 +83,7 @@ async def try_upstreams(settings: Settings) -> list[Trial]:
     """Try every way to the network, and look at what pays there, without spending anything."""
     trials: list[Trial] = []
     for upstream in settings.upstreams:
-        access, client = upstream.access, make_client(upstream)
+        access, client = upstream.access, make_asking_client(upstream.ca_file)
         if isinstance(access, BearerAccess):
             trials.append(await try_bearer(upstream, access, client))
         else:
@@ -94,12 +93,6 @@ async def try_upstreams(settings: Settings) -> list[Trial]:
         trials += [describe_wallet(wallet, low) for wallet in (purse and await purse.look(0)) or ()]
         await client.close()
     return trials
-
-
-def make_client(upstream: UpstreamSettings) -> HttpClient:
-    """Return what asks an upstream beside its calls: with its certificates, but at its own pace."""
-    tls = None if upstream.ca_file is None else ssl.create_default_context(cafile=str(upstream.ca_file))
-    return HttpClient(timeouts=LOOK_TIMEOUTS, tls=tls, connections_max=8)
 
 
 def make_price_source(upstream: UpstreamSettings, client: HttpClient) -> PriceSource:

@@ -8,21 +8,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import ssl
 import time
 from typing import TYPE_CHECKING, Final
-
-import structlog
 
 from tallygate.config import BearerAccess
 from tallygate.core.retrybudget import RetryBudget
 from tallygate.core.signing import CorrectedTimestamps
+from tallygate.network.asking import LOOK_TIMEOUTS, make_asking_client
 from tallygate.network.bearer import BearerUpstream
-from tallygate.network.client import HttpClient, Timeouts
+from tallygate.network.client import HttpClient, trust
 from tallygate.network.gonka import GonkaUpstream
 from tallygate.network.keptnodes import KeptNodes
 from tallygate.network.pool import UpstreamPool
 from tallygate.network.watching import ChainWatch
+from tallygate.running import running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -31,13 +30,8 @@ if TYPE_CHECKING:
     from tallygate.config import Settings, UpstreamSettings
     from tallygate.ports import Upstream
 
-QUESTION_TIMEOUTS: Final = Timeouts(connect_s=5.0, first_byte_s=15.0, idle_s=15.0, total_s=30.0)
-"""How long somebody may take to answer a question that no caller waits for, such as what an attempt cost."""
-
 FIRST_LOOK_S: Final = 10.0
 """How long a start waits for nodes to be discovered."""
-
-_log = structlog.get_logger()
 
 
 def build_upstreams(
@@ -66,7 +60,7 @@ def build_upstream(
     budget: RetryBudget | None = None,
 ) -> Upstream:
     """Return one upstream."""
-    client = HttpClient(timeouts=settings.timeouts, tls=_trust(settings))
+    client = HttpClient(timeouts=settings.timeouts, tls=trust(settings.ca_file))
     access = settings.access
     if isinstance(access, BearerAccess):
         return BearerUpstream(settings=settings, access=access, client=client, now_s=now_s, budget=budget)
@@ -92,19 +86,13 @@ async def watch_networks(
     """
     kept = None if nodes_file is None else KeptNodes(nodes_file)
     watches = _build_watches(settings, upstreams, kept=kept)
-    tasks: list[asyncio.Task[None]] = []
     try:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FIRST_LOOK_S):
                 await _discover(watches)
-        tasks = [asyncio.create_task(watch.keep()) for watch in watches]
-        for task in tasks:
-            task.add_done_callback(_log_defect)
-        yield
+        async with running(*(watch.keep() for watch in watches)):
+            yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         for watch in watches:
             await watch.close()
 
@@ -113,7 +101,7 @@ async def watch_networks(
 async def open_for_questions(settings: Sequence[UpstreamSettings]) -> AsyncIterator[Mapping[str, Upstream]]:
     """Lend all upstreams by name, for questions that no caller waits for; no call is sent there."""
     timestamps = CorrectedTimestamps(time.time_ns)
-    asked = [dataclasses.replace(upstream, timeouts=QUESTION_TIMEOUTS) for upstream in settings]
+    asked = [dataclasses.replace(upstream, timeouts=LOOK_TIMEOUTS) for upstream in settings]
     upstreams = {upstream.name: build_upstream(upstream, timestamps, time.monotonic) for upstream in asked}
     watches = _build_watches(asked, list(upstreams.values()))
     try:
@@ -133,9 +121,9 @@ def _build_watches(
     now_s: Callable[[], float] = time.monotonic,
     kept: KeptNodes | None = None,
 ) -> Sequence[ChainWatch]:
-    tls = {upstream.name: _trust(upstream) for upstream in settings}
+    ca_files = {upstream.name: upstream.ca_file for upstream in settings}
     return [
-        ChainWatch(upstream, HttpClient(timeouts=QUESTION_TIMEOUTS, tls=tls[upstream.name]), now_ns, now_s, kept)
+        ChainWatch(upstream, make_asking_client(ca_files[upstream.name]), now_ns, now_s, kept)
         for upstream in upstreams
         if isinstance(upstream, GonkaUpstream)
     ]
@@ -144,13 +132,3 @@ def _build_watches(
 async def _discover(watches: Sequence[ChainWatch]) -> None:
     """Look once for the nodes that nobody has configured."""
     await asyncio.gather(*(watch.look() for watch in watches if watch.discovers))
-
-
-def _log_defect(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (defect := task.exception()) is not None:
-        _log.error("a network is not watched any more until the next start", exc_info=defect)
-
-
-def _trust(settings: UpstreamSettings) -> ssl.SSLContext | None:
-    """Return how servers are checked; None for the system's own certificates."""
-    return None if settings.ca_file is None else ssl.create_default_context(cafile=str(settings.ca_file))

@@ -32,7 +32,8 @@ async def running(*chores: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 def _log_defect(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (defect := task.exception()) is not None:
-        _log.error("a chore has failed, and is not done any more until the next start", exc_info=defect)
+        chore = getattr(task.get_coro(), "__qualname__", "")
+        _log.error("a chore has failed, and is not done any more until the next start", chore=chore, exc_info=defect)
 
 
 def settle_interpreter() -> None:

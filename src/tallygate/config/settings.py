@@ -258,6 +258,11 @@ class BearerAccess:
     base_path: bytes
     api_key: Secret | None
 
+    @property
+    def authorization(self) -> bytes:
+        """The header line that shows the key; empty where none is needed."""
+        return b"" if self.api_key is None else f"Authorization: Bearer {self.api_key.reveal()}\r\n".encode()
+
 
 @dataclass(frozen=True, slots=True)
 class UpstreamSettings:

@@ -47,8 +47,7 @@ class BearerUpstream(Place):
         self._origin = access.origin
         self._base_path = access.base_path
         self._path = access.base_path + b"/chat/completions"
-        key = access.api_key
-        self._authorization = b"" if key is None else f"Authorization: Bearer {key.reveal()}\r\n".encode()
+        self._authorization = access.authorization
         self._headers = b"Content-Type: application/json\r\n" + self._authorization
         self._fee_ngonka: int | None = None
 

@@ -15,9 +15,12 @@ import msgspec
 from tallygate.core.ledger.reconciliation import Bill, Unreported
 from tallygate.core.pricing import BILL_NGONKA_MAX
 from tallygate.core.usage import TOKENS_MAX
-from tallygate.network.connection_errors import UpstreamConnectionError
+from tallygate.network.asking import look_up
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from tallygate.network.asking import Told
     from tallygate.network.client import HttpClient
     from tallygate.network.origin import Origin
 
@@ -80,7 +83,7 @@ class _Problem(msgspec.Struct):
 async def ask_node(client: HttpClient, origin: Origin, base_path: bytes, signature: str) -> Bill | Unreported:
     """Ask a classic node for the chain's record of an inference."""
     path = base_path + b"/v1/chat/completions?id=" + quote(signature, safe="").encode()
-    answer = await _get(client, origin, path, b"")
+    answer = await _ask(client, origin, path)
     return Unreported.NO_ANSWER if answer is None else read_record(*answer, signature)
 
 
@@ -89,16 +92,16 @@ async def ask_gateway(
 ) -> Bill | Unreported:
     """Ask a Bearer upstream for its account of a request, whose attempts cost a fee each besides what it tells."""
     path = base_path + b"/requests/" + quote(request_id, safe="").encode()
-    answer = await _get(client, origin, path, headers)
+    answer = await _ask(client, origin, path, headers)
     return Unreported.NO_ANSWER if answer is None else read_account(*answer, request_id, fee_ngonka)
 
 
 async def ask_fee(client: HttpClient, origin: Origin, base_path: bytes, headers: bytes) -> int | None:
     """Ask a Bearer upstream what it pays for an attempt besides the tokens; None where it does not say."""
-    answer = await _get(client, origin, base_path + b"/status", headers)
-    if answer is None or answer[0] != 200:
+    answer = await _ask(client, origin, base_path + b"/status", headers)
+    if answer is None or answer.status != 200:
         return None
-    session = _decode(answer[1], _Session)
+    session = _decode(answer.body, _Session)
     return None if session is None else session.config.fee_per_nonce
 
 
@@ -140,13 +143,9 @@ def read_account(status: int, body: bytes, request_id: str, fee_ngonka: int) -> 
     )
 
 
-async def _get(client: HttpClient, origin: Origin, path: bytes, headers: bytes) -> tuple[int, bytes] | None:
-    """Return the status and the body of an answer, None if none came; asked once, for whoever asks has much to ask."""
-    try:
-        answer = await client.get(origin, path, headers)
-        return answer.status, await answer.read_all(RECORD_BYTES_MAX)
-    except UpstreamConnectionError:
-        return None
+def _ask(client: HttpClient, origin: Origin, path: bytes, headers: bytes = b"") -> Awaitable[Told | None]:
+    """Look something up on a connection that is kept: whoever asks for bills asks for many."""
+    return look_up(client, origin, path, headers, bytes_max=RECORD_BYTES_MAX, fresh=False)
 
 
 def _refusal(status: int) -> Unreported:

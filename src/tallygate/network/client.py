@@ -16,6 +16,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 
 from tallygate.network.answer import Answer
 from tallygate.network.connection import PIECE_BYTES
@@ -53,6 +54,11 @@ class Timeouts:
     def shortest_s(self) -> float:
         """The smallest of the four."""
         return min(self.connect_s, self.first_byte_s, self.idle_s, self.total_s)
+
+
+def trust(ca_file: Path | None) -> ssl.SSLContext | None:
+    """Return how servers are checked: by the certificates of a file; None for the system's own."""
+    return None if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
 
 
 class HttpClient:

@@ -14,7 +14,7 @@ from tallygate.core.askedprices import (
     read_session,
 )
 from tallygate.core.quoting import QuoteError
-from tallygate.network.feeds.asking import look_up
+from tallygate.network.asking import look_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,8 +74,7 @@ class BearerPrices:
         self.name, self.models = settings.name, settings.models
         self._program, self._rate = settings.program, settings.rate
         self._origin, self._base_path = access.origin, access.base_path
-        key = access.api_key
-        self._headers = b"" if key is None else f"Authorization: Bearer {key.reveal()}\r\n".encode()
+        self._headers = access.authorization
         self._client = client
 
     async def ask(self) -> Offers:

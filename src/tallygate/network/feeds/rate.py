@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from tallygate.core.alarms import AlarmKind
 from tallygate.core.quoting import QuoteError, decode_exactly, find, read_amount
 from tallygate.core.repricing import read_rate
-from tallygate.network.feeds.asking import look_up
+from tallygate.network.asking import look_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,13 +8,13 @@ from tallygate.core.alarms import remedy_of
 from tallygate.core.askedprices import read_model_ids
 from tallygate.core.quoting import QuoteError, decode_exactly, find
 from tallygate.core.retry import judge_status
-from tallygate.network.feeds.asking import look_up
+from tallygate.network.asking import look_up
 
 if TYPE_CHECKING:
     from tallygate.config import BearerAccess, NodeSettings, UpstreamSettings
     from tallygate.core.wallets import Wallet
+    from tallygate.network.asking import Told
     from tallygate.network.client import HttpClient
-    from tallygate.network.feeds.asking import Told
 
 
 class Trial(NamedTuple):
@@ -35,9 +35,8 @@ class Trial(NamedTuple):
 
 async def try_bearer(upstream: UpstreamSettings, access: BearerAccess, client: HttpClient) -> Trial:
     """Ask a Bearer upstream for its models, under our key."""
-    headers = b"" if access.api_key is None else f"Authorization: Bearer {access.api_key.reveal()}\r\n".encode()
     place = f"{access.origin}{access.base_path.decode()}"
-    told = await look_up(client, access.origin, access.base_path + b"/models", headers)
+    told = await look_up(client, access.origin, access.base_path + b"/models", access.authorization)
     if told is None or told.status != 200:
         return Trial(upstream.name, place, ok=False, detail=_explain(told, signed=False))
     try:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from tallygate.core.wallets import Wallet, find_wallet_alarms, read_account, read_bank, read_escrows
-from tallygate.network.feeds.asking import look_up
+from tallygate.network.asking import look_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
