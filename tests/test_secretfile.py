@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tallygate.secretfile import SECRET_BYTES, SecretFileError, read_or_make_secret
+from tallygate.secretfile import SECRET_BYTES, SecretFileError, read_or_make_secret, read_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,3 +86,18 @@ def test_folder_in_its_place_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(SecretFileError, match="cannot be used"):
         read_or_make_secret(tmp_path / "pepper")
+
+
+def test_pipe_in_its_place_is_not_waited_for(tmp_path: Path) -> None:
+    """A named pipe, which nobody may ever write to, is refused at once."""
+    os.mkfifo(tmp_path / "pepper", 0o600)
+
+    with pytest.raises(SecretFileError, match="not a regular file"):
+        read_or_make_secret(tmp_path / "pepper")
+
+
+def test_missing_secret_is_wanted_back(tmp_path: Path) -> None:
+    """Nobody is told to make a new secret in the place of one that is lost, and none is made."""
+    with pytest.raises(SecretFileError, match=r"does not exist\. Put a copy of it back"):
+        read_secret(tmp_path / "pepper")
+    assert not (tmp_path / "pepper").exists()

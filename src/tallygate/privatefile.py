@@ -9,6 +9,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final
 
+from tallygate.wholefile import whole_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -31,10 +33,22 @@ class UnusableFileError(Exception):
 
 
 def read_secret_file(path: Path) -> str:
-    """Return what a file holds that only its owner can read.
+    """Return the text of a file that only its owner can read.
 
     Raises:
         UnusableFileError: It is missing, no regular file, open to others, too large, or no text.
+    """
+    content = read_private_file(path)
+    if len(content) > FILE_BYTES_MAX or not content.isascii():
+        raise UnusableFileError("does not hold a key", "Put the key into it, as one line of text.")
+    return content.decode("ascii")
+
+
+def read_private_file(path: Path) -> bytes:
+    """Return what a file holds that only its owner can read; of one that is too large, a byte more than may be.
+
+    Raises:
+        UnusableFileError: It is missing, no regular file, or open to others.
     """
     try:
         # Without O_NONBLOCK, opening a named pipe would wait for somebody to write.
@@ -49,12 +63,9 @@ def read_secret_file(path: Path) -> str:
             raise UnusableFileError("is not a regular file", "Name a file that holds the secret.")
         if status.st_mode & 0o077:
             raise UnusableFileError("can be read by others", "Run: chmod 600 {path}")
-        content = os.read(descriptor, FILE_BYTES_MAX + 1)
+        return os.read(descriptor, FILE_BYTES_MAX + 1)
     finally:
         os.close(descriptor)
-    if len(content) > FILE_BYTES_MAX or not content.isascii():
-        raise UnusableFileError("does not hold a key", "Put the key into it, as one line of text.")
-    return content.decode("ascii")
 
 
 def write_secret_file(path: Path, text: str) -> None:
@@ -64,18 +75,5 @@ def write_secret_file(path: Path, text: str) -> None:
         FileExistsError: There is one of this name; a key that is overwritten is money that is lost.
         OSError: It cannot be written.
     """
-    draft = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
-    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)  # unlike a rename, never over one that is there
-    finally:
-        draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with whole_file(path) as draft:
+        draft.write_text(text, encoding="ascii")

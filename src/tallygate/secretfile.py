@@ -10,7 +10,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
-from tallygate.storage.keeping.wholefile import whole_file
+from tallygate.privatefile import UnusableFileError, read_private_file, write_secret_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +29,12 @@ def read_or_make_secret(path: Path) -> bytes:
         SecretFileError: The file can be read by others, or does not hold a secret of ours.
     """
     try:
-        with contextlib.suppress(FileNotFoundError):
-            return _read_secret(path)
-        with contextlib.suppress(FileExistsError):  # another process was faster: its secret is the one
-            _make_secret(path)
-        return _read_secret(path)
+        if not path.exists():
+            with contextlib.suppress(FileExistsError):  # another process was faster: its secret is the one
+                _make_secret(path)
     except OSError as error:
         raise SecretFileError(f"{path} cannot be used: {error.strerror}") from None
+    return read_secret(path)
 
 
 def read_secret(path: Path) -> bytes:
@@ -45,18 +44,13 @@ def read_secret(path: Path) -> bytes:
         SecretFileError: The file is missing, can be read by others, or does not hold a secret of ours.
     """
     try:
-        return _read_secret(path)
-    except OSError as error:
-        raise SecretFileError(f"{path} cannot be used: {error.strerror}") from None
-
-
-def _read_secret(path: Path) -> bytes:
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_mode & 0o077:
-            raise SecretFileError(f"{path} can be read by others; run: chmod 600 {path}")
-        text = file.read(4 * SECRET_BYTES).decode("ascii", errors="replace").strip()
+        content = read_private_file(path)
+    except UnusableFileError as error:
+        # A new one would not do: what the lost one has hashed or signed is only good with it.
+        remedy = error.remedy.replace("{path}", str(path)) if path.exists() else "Put a copy of it back."
+        raise SecretFileError(f"{path} cannot be used: it {error.complaint}. {remedy}") from None
     try:
-        secret = bytes.fromhex(text)
+        secret = bytes.fromhex(content.decode("ascii", errors="replace").strip())
     except ValueError:
         secret = b""
     if len(secret) != SECRET_BYTES:
@@ -66,5 +60,4 @@ def _read_secret(path: Path) -> bytes:
 
 def _make_secret(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with whole_file(path) as draft:
-        draft.write_text(os.urandom(SECRET_BYTES).hex() + "\n")
+    write_secret_file(path, os.urandom(SECRET_BYTES).hex() + "\n")

@@ -32,4 +32,4 @@ def test_the_library_needs_two_packages() -> None:
     assert done.returncode == 0, done.stderr
     address, *modules = done.stdout.split()
     assert address == "gonka1f2dl0qk3qxyjak73ktwkec7ge99nusyskwldtf"
-    assert {name.split(".")[1] for name in modules} == {"core", "direct", "privatefile"}
+    assert {name.split(".")[1] for name in modules} == {"core", "direct", "privatefile", "wholefile"}

@@ -19,7 +19,7 @@ from tallygate.cli.tables import count, pairs
 from tallygate.secretfile import SecretFileError, read_or_make_secret
 from tallygate.storage.keeping.dump import End, write_dump
 from tallygate.storage.keeping.load import load_dump
-from tallygate.storage.keeping.wholefile import whole_file
+from tallygate.wholefile import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

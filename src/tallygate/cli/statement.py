@@ -27,7 +27,7 @@ from tallygate.cli.tables import count, dollars, pairs
 from tallygate.core.errors import Refusal
 from tallygate.core.ledger.statement import VOIDED, draw_up, find_period, read_lines
 from tallygate.storage.keeping.account_history import open_history
-from tallygate.storage.keeping.wholefile import whole_file
+from tallygate.wholefile import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

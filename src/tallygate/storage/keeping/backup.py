@@ -13,10 +13,10 @@ import apsw
 
 from tallygate.storage.journal import NotAStoreError
 from tallygate.storage.keeping.placing import Place, identify, leave_note, placing
-from tallygate.storage.keeping.wholefile import whole_file
 from tallygate.storage.replay import audit_file
 from tallygate.storage.sqlite import SqliteJournal
 from tallygate.storage.sqlite_file import APPLICATION_ID, BUSY_MS, SCHEMA_VERSION, reading
+from tallygate.wholefile import whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path

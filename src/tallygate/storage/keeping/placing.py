@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import apsw
 
 from tallygate.storage.journal import NotAStoreError
-from tallygate.storage.keeping.wholefile import whole_file
 from tallygate.storage.sql import QUERIES
 from tallygate.storage.sqlite import lock_store
 from tallygate.storage.sqlite_file import BUSY_MS, open_for_reading, reading
+from tallygate.wholefile import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tallygate.storage.keeping.wholefile import whole_file
+from tallygate.wholefile import whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path
