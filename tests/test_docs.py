@@ -38,6 +38,17 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert missing == []
 
 
+def test_every_module_is_in_the_tree() -> None:
+    """ARCHITECTURE.md names each file of the package in its tree, and of a few folders only the folder."""
+    tree = (ROOT / "ARCHITECTURE.md").read_text().split("```")[1]
+    named = set(re.findall(r"\w+", tree))
+    package = ROOT / "src" / "tallygate"
+    whole = {"admin", "cli", "config", "devnet"}
+    paths = [path.relative_to(package) for path in package.rglob("*.py") if not path.stem.startswith("__")]
+
+    assert sorted(str(path) for path in paths if path.stem not in named and whole.isdisjoint(path.parts)) == []
+
+
 def test_every_code_has_a_status() -> None:
     """Each error code of the contract has one row in the table of statuses."""
     assert PROBLEMS.keys() == set(Code)

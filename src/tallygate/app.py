@@ -1,6 +1,7 @@
-"""The composition root: from settings to a running gateway. It, `opening` and `feeds` alone name concrete adapters.
+"""The composition root: from settings to a running gateway.
 
-Read it from the top: what is built on an open store (`build`), how it runs and ends (`serve`).
+Read it from the top: what is built on an open store (`build`), how it runs and ends (`serve`). Its other parts are
+`opening`, `reaching`, `feeds` and `front`; beside the command line, they alone name concrete adapters.
 """
 
 from __future__ import annotations

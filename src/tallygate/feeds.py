@@ -1,6 +1,6 @@
 """What a gateway listens to beside calls: prices, the rate of a GNK, balances; and the alarms that come of it.
 
-A part of the composition root, as `opening` is: it names the adapters of `network.feeds`.
+The part of the composition root that names the adapters of `network.feeds`.
 """
 
 from __future__ import annotations

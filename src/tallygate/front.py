@@ -1,4 +1,7 @@
-"""What stands in front of the routes, as the settings have it: the gate, and what describes them."""
+"""What stands in front of the routes, as the settings have it: the gate, and what describes them.
+
+The part of the composition root that puts listeners together.
+"""
 
 from __future__ import annotations
 

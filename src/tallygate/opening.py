@@ -1,6 +1,6 @@
 """How a store is opened: its lock, its secrets, its anchors, and the books and proofs in it.
 
-The half of the composition root that the gateway and the command line share; it names the adapters of the store.
+The part of the composition root that names the adapters of the store; the gateway and the command line share it.
 """
 
 from __future__ import annotations

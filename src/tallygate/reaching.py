@@ -1,6 +1,6 @@
 """How the ways to the network are put together, and kept under watch.
 
-The third of the composition root that names the adapters of the network; the gateway and the command line share it.
+The part of the composition root that names the adapters of the network; the gateway and the command line share it.
 """
 
 from __future__ import annotations
