@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tallygate.config.schema import Root
-from tallygate.config.schema.callers import AccountLimits, KeyLimits
-from tallygate.config.schema.callers import Limits as LimitsSection
+from tallygate.config.schema.limits import AccountLimits, KeyLimits
+from tallygate.config.schema.limits import Limits as LimitsSection
 from tallygate.config.settings import LimitsSettings
 from tallygate.config.tables import Attempt
 from tallygate.core.limits import Limits

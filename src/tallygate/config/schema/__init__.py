@@ -13,9 +13,9 @@ from typing import Final
 from tallygate.config import kinds
 from tallygate.config.keys import Section, optional, required
 from tallygate.config.schema.books import Billing, Events, Store
-from tallygate.config.schema.callers import AccountLimits, KeyLimits, Limits
 from tallygate.config.schema.feeds import Gnk, Prices, Wallets
 from tallygate.config.schema.keys import Keys
+from tallygate.config.schema.limits import AccountLimits, KeyLimits, Limits
 from tallygate.config.schema.listeners import Admin, Metrics, Server
 from tallygate.config.schema.models import Model
 from tallygate.config.schema.upstreams import (

@@ -7,7 +7,7 @@ from typing import Final, Literal, cast
 
 from tallygate.config import kinds, places
 from tallygate.config.keys import Key, Section, defaulting, optional
-from tallygate.config.schema.limits import DAY_S
+from tallygate.config.schema.bounds import DAY_S
 from tallygate.core.money import PPM
 from tallygate.core.quoting import MARKUP_PPM_MAX
 

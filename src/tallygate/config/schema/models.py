@@ -7,7 +7,7 @@ from typing import Final
 
 from tallygate.config import kinds, places
 from tallygate.config.keys import Section, defaulting, optional
-from tallygate.config.schema.limits import TOKENS_MAX
+from tallygate.config.schema.bounds import TOKENS_MAX
 from tallygate.core.openai.features import USUAL
 
 MODEL_ID: Final = kinds.Text("a model id: letters, digits and . _ : / @ + -", re.compile(r"[A-Za-z0-9._:/@+-]{1,128}"))

@@ -7,7 +7,7 @@ from typing import ClassVar, Final, Literal, cast
 
 from tallygate.config import kinds, places
 from tallygate.config.keys import Key, Section, defaulting, optional, required
-from tallygate.config.schema.limits import DAY_S, TOKENS_MAX
+from tallygate.config.schema.bounds import DAY_S, TOKENS_MAX
 from tallygate.core.signing import Scheme
 
 NGONKA_PER_TOKEN_MAX: Final = 10**9
