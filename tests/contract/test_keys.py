@@ -1,4 +1,4 @@
-"""What every key store does."""
+"""What every keyring does."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tallygate.core.keys import KEY_PREFIX, is_well_formed, key_digest_from_hash
 if TYPE_CHECKING:
     from tallygate.api.http import Request
     from tallygate.core.access import ApiKey
-    from tallygate.ports.keystore import KeyStore
+    from tallygate.ports.keyring import Keyring
 
 DIGESTS_MAX: Final = 10_000
 """How many good keys are remembered by their SHA-256, which spares the keyed digest; a bad key is never remembered."""
@@ -27,7 +27,7 @@ class Callers:
         prefix: How keys of this installation begin.
     """
 
-    def __init__(self, keys: KeyStore, pepper: bytes, prefix: str = KEY_PREFIX) -> None:
+    def __init__(self, keys: Keyring, pepper: bytes, prefix: str = KEY_PREFIX) -> None:
         self._keys = keys
         self._pepper = pepper
         self._prefix = prefix.encode()

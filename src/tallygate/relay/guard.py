@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tallygate.core.access import ApiKey
     from tallygate.core.errors import Refusal
-    from tallygate.ports.keystore import KeyStore
+    from tallygate.ports.keyring import Keyring
     from tallygate.relay.relay import Relay
 
 
@@ -24,7 +24,7 @@ class KeyGuard:
         keys: The keys.
     """
 
-    def __init__(self, relay: Relay, keys: KeyStore) -> None:
+    def __init__(self, relay: Relay, keys: Keyring) -> None:
         self._relay = relay
         self._keys = keys
         keys.watch_access(self.look)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddedAccess:
-    """`KeyStore`, and the acts of `Ledger` on how an account stands; what it works on, the ledger sets."""
+    """`Keyring`, and the acts of `Ledger` on how an account stands; what it works on, the ledger sets."""
 
     _books: Books
     _queue: GroupCommit
@@ -53,7 +53,7 @@ class EmbeddedAccess:
         """Have a function called at once whenever a key or an account may have lost what it was let do."""
         self._watchers.append(watcher)
 
-    # --- KeyStore: looking up ----------------------------------------------------------------------------------
+    # --- Keyring: looking up ----------------------------------------------------------------------------------
 
     @property
     def has_imported(self) -> bool:
@@ -80,7 +80,7 @@ class EmbeddedAccess:
         keys = (row.key for row in self._rows.values() if account_id in (None, row.key.account))
         return sorted(keys, key=lambda key: (key.created_ns, key.id))
 
-    # --- KeyStore: acts ----------------------------------------------------------------------------------------
+    # --- Keyring: acts ----------------------------------------------------------------------------------------
 
     async def add_key(
         self,

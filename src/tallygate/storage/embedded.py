@@ -1,4 +1,4 @@
-"""The ledger and key store of a single process: balances in memory, entries made durable in groups.
+"""The ledger and the keyring of a single process: balances in memory, entries made durable in groups.
 
 Every act runs on the event loop in one step, so nothing comes between a check and what it guards; then it waits
 until its entry is on the disk. Scaling out to many processes is another adapter of the same ports.
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddedLedger(EmbeddedAccess):
-    """Both `Ledger` and `KeyStore`, over one journal.
+    """Both `Ledger` and `Keyring`, over one journal.
 
     Args:
         journal: Where entries become durable.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tallygate.api.http import Handler, Request, Response, Route
     from tallygate.core.catalog import Catalog
     from tallygate.ports import CallHistory, Ledger, Proofs, Upstreams
-    from tallygate.ports.keystore import KeyStore
+    from tallygate.ports.keyring import Keyring
     from tallygate.relay import Sink
 
 GROUPS: Final = (AccountRoutes, KeyRoutes, PriceRoutes, NetworkRoutes, AlarmRoutes, InferenceRoutes, ProofRoutes)
@@ -83,7 +83,7 @@ class AdminApi:
         self,
         *,
         ledger: Ledger,
-        keys: KeyStore,
+        keys: Keyring,
         pepper: bytes,
         catalog: Catalog,
         history: CallHistory,

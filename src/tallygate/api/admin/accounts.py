@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tallygate.api.http import Fields, Request
     from tallygate.core.idempotency import Claim, Digests
     from tallygate.ports import Ledger
-    from tallygate.ports.keystore import KeyStore
+    from tallygate.ports.keyring import Keyring
     from tallygate.relay import Sink
 
 ACTOR = "operator"
@@ -44,7 +44,7 @@ class AccountRoutes:
         now_ns: Wall clock in nanoseconds.
     """
 
-    def __init__(self, ledger: Ledger, keys: KeyStore, digests: Digests, now_ns: Callable[[], int]) -> None:
+    def __init__(self, ledger: Ledger, keys: Keyring, digests: Digests, now_ns: Callable[[], int]) -> None:
         self._ledger = ledger
         self._keys = keys
         self._digests = digests

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tallygate.core.access import ApiKey
     from tallygate.core.catalog import Catalog
     from tallygate.ports import Ledger
-    from tallygate.ports.keystore import KeyStore
+    from tallygate.ports.keyring import Keyring
     from tallygate.relay import Sink
 
 NEW_KEY: Final[Fields] = {"account": str, "name": str, "sha256": str, **TERMS, "actor": str}
@@ -55,7 +55,7 @@ class KeyRoutes:
     def __init__(
         self,
         ledger: Ledger,
-        keys: KeyStore,
+        keys: Keyring,
         catalog: Catalog,
         pepper: bytes,
         prefix: str,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tallygate.core.errors import Refusal
 
 
-class KeyStore(Protocol):
+class Keyring(Protocol):
     """The callers' API keys, found by a keyed digest of the secret.
 
     Every act returns when it is durable, and is in the books. One that would change nothing is no act. All but
