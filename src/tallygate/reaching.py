@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from tallygate.config import BearerAccess
 from tallygate.core.retrybudget import RetryBudget
-from tallygate.core.signing import CorrectedTimestamps
+from tallygate.core.timestamps import CorrectedTimestamps
 from tallygate.network.asking import LOOK_TIMEOUTS, make_asking_client
 from tallygate.network.bearer import BearerUpstream
 from tallygate.network.client import HttpClient, trust

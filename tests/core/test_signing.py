@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
-import itertools
 import json
 import pickle
 import traceback
@@ -21,7 +20,6 @@ from hypothesis import strategies as st
 
 from tallygate.core.signing import (
     InvalidSigningKeyError,
-    RequestTimestamps,
     Scheme,
     SigningKey,
     sign_request,
@@ -314,47 +312,3 @@ def test_key_is_neither_copied_nor_pickled(leak: Callable[[SigningKey], object])
     """No protocol of Python's copies a key out of its object."""
     with pytest.raises(TypeError, match="neither copied nor pickled"):
         leak(KEY)
-
-
-# --- timestamps ---
-
-
-@pytest.mark.parametrize(
-    ("clock", "timestamps"),
-    [
-        ([10, 20, 30], [10, 20, 30]),
-        ([10, 10, 10], [10, 11, 12]),
-        ([10, 9, 8, 11, 20], [10, 11, 12, 13, 20]),
-        ([10, 10, 11, 12, 13, 20], [10, 11, 12, 13, 14, 20]),
-        ([0, -5], [1, 2]),
-    ],
-)
-def test_timestamps_follow_the_clock_and_always_increase(clock: list[int], timestamps: list[int]) -> None:
-    """Time is taken as it comes; where it does not advance, one nanosecond is added."""
-    readings = iter(clock)
-    times = RequestTimestamps(lambda: next(readings))
-
-    assert [times.next() for _ in clock] == timestamps
-
-
-def test_timestamps_rejoin_a_clock_that_stepped_back_an_hour() -> None:
-    """After a step back, timestamps creep by a nanosecond and rejoin the clock when it is there."""
-    hour_ns = 3_600 * 10**9
-    readings = iter([2 * hour_ns, hour_ns, hour_ns + 10**9, 2 * hour_ns + 2, 2 * hour_ns + 10**9])
-    times = RequestTimestamps(lambda: next(readings))
-
-    assert [times.next() - 2 * hour_ns for _ in range(5)] == [0, 1, 2, 3, 10**9]
-
-
-@given(st.lists(st.integers(1, 2**63), min_size=1, max_size=50))
-def test_timestamps_are_never_ahead_by_more_than_they_were(clock: list[int]) -> None:
-    """A timestamp exceeds the latest time ever read by at most the number of calls since."""
-    readings = iter(clock)
-    times = RequestTimestamps(lambda: next(readings))
-    given_out = [times.next() for _ in clock]
-
-    assert all(earlier < later for earlier, later in itertools.pairwise(given_out))
-    assert all(
-        reading <= timestamp < max(clock[: index + 1]) + index + 1
-        for index, (reading, timestamp) in enumerate(zip(clock, given_out, strict=True))
-    )

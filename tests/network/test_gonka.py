@@ -14,7 +14,8 @@ from ecdsa.util import sigdecode_string  # type: ignore[import-untyped]
 from tallygate.config import GonkaAccess, NodeSettings, UpstreamSettings
 from tallygate.core.pricing import UpstreamRate
 from tallygate.core.retry import INFINITY_S, LOST, SendingError
-from tallygate.core.signing import CorrectedTimestamps, Scheme, SigningKey
+from tallygate.core.signing import Scheme, SigningKey
+from tallygate.core.timestamps import CorrectedTimestamps
 from tallygate.network.gonka import GonkaUpstream
 from tallygate.network.origin import Origin
 from tests.network.scripted_server import PATIENT, Peer, Script, answer, client, serve

@@ -13,7 +13,8 @@ from tallygate.core.address import address_from_public_key
 from tallygate.core.nodes import NonsenseError
 from tallygate.core.pricing import UpstreamRate
 from tallygate.core.retry import LOST, judge_status
-from tallygate.core.signing import CorrectedTimestamps, Scheme, SigningKey
+from tallygate.core.signing import Scheme, SigningKey
+from tallygate.core.timestamps import CorrectedTimestamps
 from tallygate.network.discovery import Source, _locate, parse_time_ns
 from tallygate.network.gonka import GonkaUpstream
 from tallygate.network.origin import Origin

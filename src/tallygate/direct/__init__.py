@@ -16,13 +16,13 @@ they serve: `client` (openai), `mnemonic` (mnemonic, slip10), `keystore` (pyrage
 from tallygate.core.address import address_from_public_key, is_address
 from tallygate.core.signing import (
     InvalidSigningKeyError,
-    RequestTimestamps,
     Scheme,
     SigningKey,
     sign_request,
     signed_message,
     verify_signature,
 )
+from tallygate.core.timestamps import RequestTimestamps
 from tallygate.direct.accounts import AccountState, look_up_account
 from tallygate.direct.errors import DirectError, EndpointError, RefusedError, UnreachableError, WalletError
 from tallygate.direct.network import Host, NetworkView, look_around

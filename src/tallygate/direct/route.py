@@ -13,7 +13,8 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from tallygate.core.retry import Failure, Retry
-from tallygate.core.signing import RequestTimestamps, Scheme, sign_request
+from tallygate.core.signing import Scheme, sign_request
+from tallygate.core.timestamps import RequestTimestamps
 from tallygate.direct.errors import EndpointError
 
 if TYPE_CHECKING:

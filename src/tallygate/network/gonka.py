@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from tallygate.core.ledger.reconciliation import Bill
     from tallygate.core.retry import Failure
     from tallygate.core.retrybudget import RetryBudget
-    from tallygate.core.signing import CorrectedTimestamps, SigningKey
+    from tallygate.core.signing import SigningKey
+    from tallygate.core.timestamps import CorrectedTimestamps
     from tallygate.network.client import HttpClient
     from tallygate.network.discovery import FoundNode
     from tallygate.network.origin import Origin
