@@ -10,9 +10,9 @@ What is not of the shape, or no price, is told as such for the model that it was
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, Literal
 
+from tallygate.core.ids import THEIR_MODEL_ID
 from tallygate.core.quoting import Amounts, QuoteError, decode_exactly, find, read_amount, write_amount
 from tallygate.core.repricing import Offer
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 MODELS_MAX: Final = 10_000
 """No upstream has more models."""
-
-_MODEL_ID: Final = re.compile(r"[!-~]{1,256}")
 
 Offers = dict[str, Offer]
 """What an upstream offers, by its own model id."""
@@ -90,7 +88,7 @@ def _models(body: bytes, pointer: str) -> dict[str, object]:
     found: dict[str, object] = {}
     for model in listed:
         name = find(model, "/id")
-        if isinstance(name, str) and _MODEL_ID.fullmatch(name):
+        if isinstance(name, str) and THEIR_MODEL_ID.fullmatch(name):
             found[name] = model
     return found
 

@@ -1,10 +1,19 @@
-"""The ids that we mint.
+"""The ids that we mint, and the form of models' ids.
 
 An inference's id begins with its time, so that ids which are made together lie together in every index; the rest is
 random. It has the prefix that OpenAI's clients know.
 """
 
 from __future__ import annotations
+
+import re
+from typing import Final
+
+MODEL_ID: Final = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
+"""An id of ours: it stands in URLs, in tables and in the books."""
+
+THEIR_MODEL_ID: Final = re.compile(r"[!-~]{1,256}")
+"""What an upstream calls a model."""
 
 
 def inference_id(time_ms: int, entropy10: bytes) -> str:

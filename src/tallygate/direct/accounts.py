@@ -7,6 +7,7 @@ import binascii
 from typing import Any, NamedTuple
 
 from tallygate.core.address import is_address
+from tallygate.core.wallets import read_bank
 from tallygate.direct.errors import EndpointError
 from tallygate.direct.web import get, parse_base_url
 
@@ -64,13 +65,7 @@ def look_up_account(node_url: str, address: str) -> AccountState:
 
 def _ask_balance(base: str, address: str) -> int | None:
     found = get(f"{base}/chain-api/cosmos/bank/v1beta1/balances/{address}")
-    if found.status != 200 or not isinstance(found.content, dict):
-        return None
-    coins = found.content.get("balances")
-    if not isinstance(coins, list):
-        return None
-    amounts = [coin.get("amount") for coin in coins if isinstance(coin, dict) and coin.get("denom") == "ngonka"]
-    return _amount(amounts[0]) if amounts else 0
+    return read_bank(found.status, found.body)
 
 
 def _amount(value: Any) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from tallygate.api.admin.accounts import ACTOR
@@ -10,6 +9,7 @@ from tallygate.api.descriptions import describe_sheet
 from tallygate.api.fields import read_fields, read_price
 from tallygate.api.http import Response, Route
 from tallygate.core.errors import Code, Refusal
+from tallygate.core.ids import MODEL_ID
 from tallygate.core.pricing import given_back, revised
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from tallygate.relay import Sink
 
 PRICE: Final[Fields] = {"model": str, "input": str, "output": str, "call": str, "free": bool, "network": bool}
-MODEL_ID = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
 
 
 class PriceRoutes:

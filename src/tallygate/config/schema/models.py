@@ -8,9 +8,10 @@ from typing import Final
 from tallygate.config import kinds, places
 from tallygate.config.keys import Section, defaulting, optional
 from tallygate.config.schema.bounds import TOKENS_MAX
+from tallygate.core import ids
 from tallygate.core.openai.features import USUAL
 
-MODEL_ID: Final = kinds.Text("a model id: letters, digits and . _ : / @ + -", re.compile(r"[A-Za-z0-9._:/@+-]{1,128}"))
+MODEL_ID: Final = kinds.Text("a model id: letters, digits and . _ : / @ + -", ids.MODEL_ID)
 FEATURE: Final = kinds.Text("a feature, such as tools", re.compile(r"[a-z0-9_-]{1,32}"))
 
 NAME: Final = kinds.Text(

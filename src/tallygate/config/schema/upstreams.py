@@ -8,6 +8,7 @@ from typing import ClassVar, Final, Literal, cast
 from tallygate.config import kinds, places
 from tallygate.config.keys import Key, Section, defaulting, optional, required
 from tallygate.config.schema.bounds import DAY_S, TOKENS_MAX
+from tallygate.core import ids
 from tallygate.core.signing import Scheme
 
 NGONKA_PER_TOKEN_MAX: Final = 10**9
@@ -16,7 +17,7 @@ NGONKA_PER_TOKEN_MAX: Final = 10**9
 NGONKA_PER_ATTEMPT_MAX: Final = 10**15
 """A million GNK per attempt."""
 
-THEIR_MODEL_ID: Final = kinds.Text("a model id of visible ASCII characters", re.compile(r"[!-~]{1,256}"))
+THEIR_MODEL_ID: Final = kinds.Text("a model id of visible ASCII characters", ids.THEIR_MODEL_ID)
 _UPSTREAM_NAME: Final = kinds.Text("a name of 1 to 32 characters: a-z, 0-9 and -", re.compile(r"[a-z0-9-]{1,32}"))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,7 @@ import structlog
 from tallygate.core.alarms import AlarmKind
 from tallygate.core.askedprices import translate
 from tallygate.core.errors import StoreUnavailableError
+from tallygate.core.ids import MODEL_ID
 from tallygate.core.quoting import QuoteError
 from tallygate.core.repricing import rate_of, reprice
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from tallygate.ports import Ledger
 
 ACTOR: Final = "network prices"
-_MODEL_ID: Final = re.compile(r"[A-Za-z0-9._:/@+-]{1,128}")
 
 _log = structlog.get_logger()
 
@@ -138,6 +137,6 @@ class PriceFeed:
             _, told = self._last[source.name]
             ours = [*self._models, *self._ledger.sheet.prices]
             for model, offer in translate(told, source.models, ours).items():
-                if model in self._models or (self._settings.takes_listed and _MODEL_ID.fullmatch(model)):
+                if model in self._models or (self._settings.takes_listed and MODEL_ID.fullmatch(model)):
                     offers[model].append(offer)
         return offers
