@@ -68,20 +68,15 @@ class UsageAnswers:
         """Answer a question about an account."""
         fields = read_strictly(request, PARAMETERS)
         form = _read_form(request, fields)
-        only = self.read_only(fields, account)
-        days, by = read_days(fields, self._now_ns()), read_by(fields, DIMENSIONS, DAY)
-        question = Question(days, by, only, read_limit(fields, ROWS_DEFAULT, ROWS_MAX))
-        # A page follows from days that stay the same, also when a new one has begun meanwhile.
-        fields |= {"from": show_day(days.first), "to": show_day(days.last)}
-        question = question._replace(place=read_place(fields, question))
+        question = read_question(fields, DIMENSIONS, self.read_only(fields, account), self._now_ns())
         page = await self._history.usage(account, question)
-        rows = [{**describe_key(by, key), **describe_sums(sums)} for key, sums in page.rows]
+        rows = [{**describe_key(question.by, key), **describe_sums(sums)} for key, sums in page.rows]
         cursor = None if page.next is None else write_cursor(fields, page.next)
         if form == _CSV:
             headers = [(b"content-type", b"text/csv; charset=utf-8; header=present")]
             headers += [(b"x-next-cursor", cursor.encode())] if cursor else []
-            return Response(200, write_table((*by, *SUMS), rows, _TEXTS), headers)
-        return Response.json({**describe_question(question), "filters": only, **describe_page(rows, cursor)})
+            return Response(200, write_table((*question.by, *SUMS), rows, _TEXTS), headers)
+        return Response.json({**describe_question(question), "filters": question.only, **describe_page(rows, cursor)})
 
     def read_only(self, fields: Mapping[str, str], account: str) -> dict[str, str]:
         """Return what must be so of a call, with references in the place of texts."""
@@ -112,6 +107,22 @@ class UsageApi:
         """Answer what the caller's account has used."""
         key = self._callers.authenticate(request)
         return await self._answers.answer(request, key.account)
+
+
+def read_question(fields: dict[str, str], dimensions: Sequence[str], only: Mapping[str, str], now_ns: int) -> Question:
+    """Return what sums are asked for.
+
+    Args:
+        fields: The query; gets the days that are meant, so that a page follows from days that stay the same, also when
+            a new one has begun meanwhile.
+        dimensions: What rows may be apart by.
+        only: What must be so of a call.
+        now_ns: The time.
+    """
+    days, by = read_days(fields, now_ns), read_by(fields, dimensions, DAY)
+    question = Question(days, by, only, read_limit(fields, ROWS_DEFAULT, ROWS_MAX))
+    fields |= {"from": show_day(days.first), "to": show_day(days.last)}
+    return question._replace(place=read_place(fields, question))
 
 
 def read_place(fields: Mapping[str, str], question: Question) -> Place | None:

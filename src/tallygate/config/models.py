@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from tallygate.config.keys import Key
     from tallygate.config.kinds import Kind
+    from tallygate.config.lines import KeyPath
     from tallygate.config.settings import UpstreamSettings
     from tallygate.config.tables import Report
     from tallygate.config.upstreams import Surroundings
@@ -75,11 +76,18 @@ def refuse_aliases(upstreams: Iterable[UpstreamSettings], models: Iterable[Model
                 report.add(path, "is an alias, and models are known by their id here.", f"Write {owner}.")
 
 
-def _claim(name: str, model: str, path: tuple[str | int, ...], taken: dict[str, str], report: Report) -> None:
+def check_id(name: str, path: KeyPath, report: Report) -> bool:
+    """Return whether a key is an id of a model, and note why not."""
     try:
         MODEL_ID.read(name)
     except WrongValueError as error:
         report.add(path, f"stands for an id that {error.complaint}", error.remedy)
+        return False
+    return True
+
+
+def _claim(name: str, model: str, path: KeyPath, taken: dict[str, str], report: Report) -> None:
+    if not check_id(name, path, report):
         return
     if name.lower() in taken:
         complaint = f"is taken by models.{taken[name.lower()]}: ids are matched without regard to case."

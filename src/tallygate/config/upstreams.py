@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from tallygate.config import places
 from tallygate.config.kinds import WrongValueError
-from tallygate.config.schema.models import MODEL_ID
+from tallygate.config.models import check_id
 from tallygate.config.schema.upstreams import (
     NGONKA_PER_ATTEMPT_MAX,
     NGONKA_PER_TOKEN_MAX,
@@ -33,7 +33,7 @@ from tallygate.core.signing import Scheme
 from tallygate.network.client import Timeouts as CallTimeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from tallygate.config.keys import Key
@@ -127,31 +127,32 @@ def _read_model_names(table: Table, report: Report) -> Mapping[str, str] | None:
     names = table[Upstream.models]
     if names is None:
         return None
-    seen: set[str] = set()
+    _check_ids(table, Upstream.models, names, report)
     for ours, theirs in names.items():
-        path = table.at(Upstream.models, ours)
-        for kind, name in ((MODEL_ID, ours), (THEIR_MODEL_ID, theirs)):
-            try:
-                kind.read(name)
-            except WrongValueError as error:
-                complaint = error.complaint if kind is THEIR_MODEL_ID else f"stands for an id that {error.complaint}"
-                report.add(path, complaint, error.remedy)
-        if str(ours).lower() in seen:
-            report.add(path, "is there twice: ids are matched without regard to case.", "Remove one of the two.")
-        seen.add(str(ours).lower())
+        try:
+            THEIR_MODEL_ID.read(theirs)
+        except WrongValueError as error:
+            report.add(table.at(Upstream.models, ours), error.complaint, error.remedy)
     return MappingProxyType(dict(names))
+
+
+def _check_ids(table: Table, key: Key[Any], names: Iterable[str], report: Report) -> None:
+    """Note what is wrong with our ids of models as the keys of a table."""
+    seen: set[str] = set()
+    for name in names:
+        check_id(name, table.at(key, name), report)
+        if name.lower() in seen:
+            report.add(
+                table.at(key, name), "is there twice: ids are matched without regard to case.", "Remove one of the two."
+            )
+        seen.add(name.lower())
 
 
 def _read_routes(table: Table, report: Report) -> Mapping[str, tuple[int, int]]:
     routes = {}
-    for ours in table[Upstream.routes] or {}:
-        path = table.at(Upstream.routes, ours)
-        try:
-            MODEL_ID.read(ours)
-        except WrongValueError as error:
-            report.add(path, f"stands for an id that {error.complaint}", error.remedy)
-        if str(ours).lower() in routes:
-            report.add(path, "is there twice: ids are matched without regard to case.", "Remove one of the two.")
+    names = table[Upstream.routes] or {}
+    _check_ids(table, Upstream.routes, names, report)
+    for ours in names:
         route = table.item(Route, Upstream.routes, ours)
         priority, weight = route[Route.priority], route[Route.weight]
         routes[str(ours).lower()] = (

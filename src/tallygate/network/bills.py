@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from tallygate.core.ledger.reconciliation import Bill, Unreported
+from tallygate.core.nodes import NonsenseError, read_shape
 from tallygate.core.pricing import BILL_NGONKA_MAX
 from tallygate.core.usage import TOKENS_MAX
 from tallygate.network.asking import look_up
@@ -170,6 +171,6 @@ def _words(body: bytes) -> str:
 def _decode(body: bytes, shape: type[_Shape]) -> _Shape | None:
     """Return a body in its shape, None where it has another."""
     try:
-        return msgspec.json.decode(body, type=shape)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return read_shape(body, shape)
+    except NonsenseError:
         return None

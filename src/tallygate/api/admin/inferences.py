@@ -8,22 +8,20 @@ from tallygate.api.history import describe_call, describe_margin, describe_whole
 from tallygate.api.http import Response, Route
 from tallygate.api.queries import (
     invalid,
-    read_by,
     read_cursor,
     read_day,
-    read_days,
     read_limit,
     read_strictly,
     write_cursor,
 )
 from tallygate.api.usage import PARAMETERS as USAGE
-from tallygate.api.usage import describe_key, describe_page, describe_question, read_place
-from tallygate.core.calendar import DAY_NS, show_day
+from tallygate.api.usage import describe_key, describe_page, describe_question, read_question
+from tallygate.core.calendar import DAY_NS
 from tallygate.core.errors import Code, Refusal
 from tallygate.core.ledger.entry import Flag
 from tallygate.core.ledger.margin import MARGIN_DIMENSIONS
 from tallygate.core.ledger.past import OPEN, STATES, Wanted
-from tallygate.core.ledger.rollup import DAY, Question
+from tallygate.core.ledger.rollup import DAY
 from tallygate.core.money import InvalidAmountError, parse_usd
 from tallygate.core.tags import TAG, USER
 
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
 
 CALLS_DEFAULT: Final = 50
 CALLS_MAX: Final = 500
-ROWS_DEFAULT: Final = 500
-ROWS_MAX: Final = 5000
 FILTERS: Final = ("account", "key", "model", "upstream", "node", "state", "flags", USER, TAG, "from", "to")
 INFERENCES: Final = (*FILTERS, "inference", "limit", "cursor")
 MARGIN: Final = ("from", "to", "by", *MARGIN_DIMENSIONS, "usd_per_gnk", "limit", "cursor")
@@ -108,12 +104,10 @@ class InferenceRoutes:
         """Show what was charged beside what was billed, and the difference if a rate is given."""
         fields = read_strictly(request, MARGIN)
         rate = _read_rate(fields)
-        days, by = read_days(fields, self._now_ns()), read_by(fields, (DAY, *MARGIN_DIMENSIONS), DAY)
         only: dict[str, str] = {name: fields[name] for name in MARGIN_DIMENSIONS if name in fields}
-        question = Question(days, by, only, read_limit(fields, ROWS_DEFAULT, ROWS_MAX))
-        fields |= {"from": show_day(days.first), "to": show_day(days.last)}
-        page = await self._history.margin(question._replace(place=read_place(fields, question)))
-        rows = [{**describe_key(by, key), **describe_margin(sums, rate)} for key, sums in page.rows]
+        question = read_question(fields, (DAY, *MARGIN_DIMENSIONS), only, self._now_ns())
+        page = await self._history.margin(question)
+        rows = [{**describe_key(question.by, key), **describe_margin(sums, rate)} for key, sums in page.rows]
         cursor = None if page.next is None else write_cursor(fields, page.next)
         return Response.json({**describe_question(question), "filters": only, **describe_page(rows, cursor)})
 
