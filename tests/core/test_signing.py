@@ -22,8 +22,10 @@ from tallygate.core.signing import (
     InvalidSigningKeyError,
     Scheme,
     SigningKey,
+    devshard_message,
     sign_request,
     signed_message,
+    transfer_agent_message,
     verify_signature,
 )
 
@@ -81,19 +83,28 @@ def test_requests_sign_as_the_vectors_do(scheme: Scheme, vector: dict[str, str])
 
 @pytest.mark.parametrize("vector", VECTORS["ta_signature_hash"])
 def test_transfer_agents_sign_as_the_vectors_do(vector: dict[str, str]) -> None:
-    """A key signs what a transfer agent signs, as the vectors do; we never are one."""
+    """A transfer agent's message and signature are those of the vectors."""
     key = SigningKey.from_hex(VECTORS["transfer_agent"]["private_key"])
+    message = transfer_agent_message(
+        vector["prompt_hash"],
+        int(vector["timestamp_ns"]),
+        vector["transfer_address"],
+        vector["executor_address"],
+    )
 
-    assert key.sign(vector["signed_message"].encode()) == vector["signature_b64"]
+    assert message.decode() == vector["signed_message"]
+    assert key.sign(message) == vector["signature_b64"]
 
 
 @pytest.mark.parametrize("vector", VECTORS["devshard_request"])
 def test_devshard_requests_sign_as_the_vectors_do(vector: dict[str, str]) -> None:
-    """A key signs what a devshard's owner signs, as the vectors do: bytes that are no text."""
+    """The devshard message, and r‖s of its signature, are those of the vectors."""
     key = SigningKey.from_hex(vector["private_key"])
-    signature = base64.b64decode(key.sign(bytes.fromhex(vector["message_hex"])))
+    message = devshard_message(vector["escrow_id"], vector["body_utf8"].encode(), int(vector["timestamp_unix_s"]))
+    signature = base64.b64decode(key.sign(message))
 
     assert key.address == vector["address"]
+    assert message.hex() == vector["message_hex"]
     assert signature.hex() == vector["header_X_Devshard_Signature"][:128]
 
 
@@ -212,6 +223,7 @@ def test_signed_message_is_body_timestamp_address(scheme: Scheme, message: bytes
         lambda moment: signed_message(Scheme.HASH, b"", moment, NODE),
         lambda moment: signed_message(Scheme.RAW, b"", moment, NODE),
         lambda moment: sign_request(KEY, Scheme.HASH, b"", moment, NODE),
+        lambda moment: transfer_agent_message("00", moment, NODE, NODE),
     ],
 )
 def test_timestamp_must_be_above_zero(make: Callable[[int], object], timestamp_ns: int) -> None:

@@ -141,9 +141,7 @@ def signed_message(scheme: Scheme, body: bytes, timestamp_ns: int, transfer_addr
     Raises:
         ValueError: The timestamp is not above zero.
     """
-    if timestamp_ns <= 0:
-        raise ValueError("a timestamp that is signed is above zero")
-    suffix = f"{timestamp_ns}{transfer_address}".encode("ascii")
+    suffix = _message_suffix(timestamp_ns, transfer_address)
     match scheme:
         case Scheme.HASH:
             return hashlib.sha256(body).hexdigest().encode("ascii") + suffix
@@ -159,6 +157,45 @@ def sign_request(key: SigningKey, scheme: Scheme, body: bytes, timestamp_ns: int
         ValueError: The timestamp is not above zero.
     """
     return key.sign(signed_message(scheme, body, timestamp_ns, transfer_address))
+
+
+def transfer_agent_message(prompt_hash: str, timestamp_ns: int, transfer_address: str, executor_address: str) -> bytes:
+    """Return the message that a transfer agent signs for an executor (protocol: `X-TA-Signature`).
+
+    Args:
+        prompt_hash: Lower-case hexadecimal SHA-256 of the canonical JSON of the changed body.
+        timestamp_ns: The requester's timestamp.
+        transfer_address: The address of the transfer agent, which signs.
+        executor_address: The address of the node that will run the inference.
+
+    Raises:
+        ValueError: The timestamp is not above zero.
+    """
+    suffix = _message_suffix(timestamp_ns, transfer_address)
+    return prompt_hash.encode("ascii") + suffix + executor_address.encode("ascii")
+
+
+def devshard_message(escrow_id: str, body: bytes, timestamp_s: int) -> bytes:
+    """Return what the owner of an escrow signs per request (protocol: devshard request signature).
+
+    This is itself a digest, of 32 bytes; the signature is over its SHA-256, as of any message.
+
+    Args:
+        escrow_id: The escrow's number, in decimal.
+        body: The HTTP body, exactly as it will be sent.
+        timestamp_s: Seconds since 1970, the value of `X-Devshard-Timestamp`.
+
+    Raises:
+        OverflowError: The timestamp does not fit a signed 64-bit integer.
+    """
+    moment = timestamp_s.to_bytes(8, "big", signed=True)
+    return hashlib.sha256(escrow_id.encode("ascii") + body + moment).digest()
+
+
+def _message_suffix(timestamp_ns: int, transfer_address: str) -> bytes:
+    if timestamp_ns <= 0:
+        raise ValueError("a timestamp that is signed is above zero")
+    return f"{timestamp_ns}{transfer_address}".encode("ascii")
 
 
 def verify_signature(public_key: bytes, message: bytes, signature_b64: str) -> bool:
