@@ -68,7 +68,8 @@ class Server:
         self.accepted = 0
         self.port = 0
         self._scripts = scripts
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._stopped = False
 
     def origin(self, scheme: str = "http") -> Origin:
         """Name the server as the client does."""
@@ -76,9 +77,12 @@ class Server:
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Play the next script to a new connection."""
+        if self._stopped:  # It was being accepted as the listener closed.
+            writer.transport.abort()
+            return
         script = self._scripts[min(self.accepted, len(self._scripts) - 1)]
         self.accepted += 1
-        self._tasks.add(asyncio.ensure_future(self._play(script, Peer(reader, writer))))
+        self._tasks[asyncio.ensure_future(self._play(script, Peer(reader, writer)))] = writer
 
     async def _play(self, script: Script, peer: Peer) -> None:
         try:
@@ -91,9 +95,11 @@ class Server:
 
     async def stop(self) -> None:
         """End what is still being played; a script's failed assertion fails the test."""
+        self._stopped = True
         tasks = tuple(self._tasks)
-        for task in tasks:
+        for task, writer in self._tasks.items():
             task.cancel()
+            writer.close()  # A task that is cancelled before its first turn closes nothing.
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Exception):
                 raise result

@@ -17,7 +17,7 @@ from tallygate.network.client import HttpClient, Timeouts
 from tallygate.network.origin import Origin
 from tallygate.network.webhook import DELAY_S_MAX, GIVE_UP_NS, Webhook, decode_secret, sign
 from tallygate.ports import KeptEvent
-from tests.network.scripted_server import Peer, answer, serve, turns, wait_for_leave
+from tests.network.scripted_server import PATIENT, Peer, answer, serve, turns, wait_for_leave
 from tests.relay.world import until
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 STATUSES = {200: b"200 OK", 204: b"204 No Content", 301: b"301 Moved", 400: b"400 Bad Request", 410: b"410 Gone"}
-SHORT = Timeouts(connect_s=0.05, first_byte_s=0.05, idle_s=0.05, total_s=0.05)
-PATIENT = Timeouts(connect_s=60, first_byte_s=60, idle_s=60, total_s=60)
+SHORT = Timeouts(connect_s=60, first_byte_s=0.05, idle_s=60, total_s=60)
 
 
 class Events:
@@ -105,11 +104,11 @@ async def delivering(
     events: Events,
     clock: Clock,
     *,
-    timeouts: Timeouts = PATIENT,
+    client: HttpClient | None = None,
     random: float = 0.0,
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Run a deliverer for as long as the block lasts."""
-    client = HttpClient(timeouts=timeouts, connections_max=1)
+    client = client or HttpClient(timeouts=PATIENT, connections_max=1)
     webhook = Webhook(
         origin=origin,
         path=b"/hook/",
@@ -214,11 +213,19 @@ async def test_no_answer_is_a_failure() -> None:
         await peer.request()
         peer.reset()
 
-    clock = Clock(9)
+    class Calming(Clock):
+        """A clock after whose first wait the client has all the time in the world, as have the tries that follow."""
+
+        async def wait(self, seconds: float) -> None:
+            hasty._timeouts = PATIENT
+            await super().wait(seconds)
+
+    hasty = HttpClient(timeouts=SHORT, connections_max=1)
+    clock: Clock = Calming(9)
     events = Events(1, clock.now_ns)
     async with (
         serve(wait_for_leave, reset, receiver) as server,
-        delivering(server.origin(), events, clock, timeouts=SHORT),
+        delivering(server.origin(), events, clock, client=hasty),
     ):
         await until_empty(events)
         assert (len(clock.waits), receiver.ids) == (2, ["evt_0"])
