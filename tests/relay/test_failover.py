@@ -85,14 +85,28 @@ async def test_there_is_one_risky_retry_at_most(fault: str, fields: dict[str, An
 @STREAMED
 async def test_silence_is_waited_out_once(stream: bool) -> None:
     """A node that says nothing in time is left, once riskily; a second one means 504."""
-    async with open_world(timeouts=IMPATIENT) as world:
+    async with open_world() as world:
         world.order("stall_headers", host=0)
-        assert (await world.chat(stream=stream)).status == 200
+        caller = await world.send(stream=stream)
+        await world.arrival(1)
+        world.lose_patience()
+        assert (await caller.answer()).status == 200
 
-    async with open_world(timeouts=IMPATIENT) as world:
+    async with open_world() as world:
         world.order("stall_headers")
-        assert_voided(world, await world.chat(stream=stream), 504, "upstream_timeout")
+        caller = await world.send(stream=stream)
+        for calls in (1, 2):
+            await world.arrival(calls)
+            world.lose_patience()
+        assert_voided(world, await caller.answer(), 504, "upstream_timeout")
         assert world.upstream_calls == 2
+
+
+async def test_silence_is_waited_out_for_as_long_as_the_operator_says() -> None:
+    """A call that no node answers ends when the configured time for a first byte is over."""
+    async with open_world(timeouts=IMPATIENT) as world:
+        world.order("stall_headers", times=None)
+        assert_voided(world, await world.chat(), 504, "upstream_timeout")
 
 
 async def test_every_sending_is_signed_anew() -> None:
