@@ -16,6 +16,7 @@ from tallygate.devnet.faults import FAULT_NAMES
 from tests.devnet.conftest import CHAT, HandClock, World
 from tests.devnet.signing import chat_body
 from tests.devnet.wire import Wire
+from tests.relay.world import until
 
 PROMISED: dict[str, list[str]] = {
     "refuse": ["refuse", "down"],
@@ -81,11 +82,18 @@ class Hosts:
         finally:
             wire.leave()
 
+    def is_held(self, index: int) -> bool:
+        """Say whether a fault of a node keeps somebody waiting."""
+        book = self.world.devnet._nodes[index].faults
+        faults = (*book._arrivals, *book._answers, *book._handshakes, *book._spent)
+        return any(getattr(fault, "_waiting", 0) or fault._released._waiters for fault in faults)
+
     async def shows(self, name: str, healthy: bytes, index: int = 0) -> bool:
         """Say whether a call meets the fault."""
         if name not in WAITS:
             return await self.call(name, index) != healthy
         waiting = asyncio.ensure_future(self.call(name, index))
+        await until(lambda: self.is_held(index) or waiting.done())
         for _ in range(2):  # others are answered meanwhile
             await self.call("none", 1 - index)
         waits = not waiting.done()
