@@ -15,7 +15,7 @@ from tests.cli.test_serve import listening
 def read_json(url: str, path: str) -> dict[str, object]:
     """Return what a host answers to a path."""
     place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=180)
     connection.request("GET", path)
     content: dict[str, object] = json.loads(connection.getresponse().read())
     connection.close()
@@ -110,7 +110,7 @@ def test_an_engine_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             (url,) = urls_of(program, "BEARER_URL")
             body = json.dumps({"model": "Qwen/Qwen3-32B-FP8", "messages": [{"role": "user", "content": "Hi"}]})
             place = urlsplit(url)
-            connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=30)
+            connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=180)
             connection.request("POST", "/v1/chat/completions", body, {"Authorization": "Bearer devnet-bearer-key"})
             answer = json.loads(connection.getresponse().read())
             connection.close()
@@ -135,7 +135,7 @@ def test_an_engine_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_wrong_options(tmp_path: Path, arguments: list[str], code: int, words: str) -> None:
     """Options that make no sense end it before anything listens, and say why."""
     with Program(["devnet", "--port", "0", *arguments], tmp_path) as program:
-        said = program.process.communicate(timeout=60)[1].decode()
+        said = program.process.communicate(timeout=180)[1].decode()
 
         assert program.process.returncode == code
         assert words in said

@@ -21,7 +21,7 @@ def account(either: Installation) -> str:
 
 def status_of_call(installation: Installation, secret: str) -> int:
     """Return the status with which a running gateway answers the holder of a secret."""
-    with closing(http.client.HTTPConnection("127.0.0.1", installation.port, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", installation.port, timeout=180)) as connection:
         connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {secret}"})
         return connection.getresponse().status
 

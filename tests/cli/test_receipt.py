@@ -162,7 +162,7 @@ def test_receipt_of_nothing_is_not_found(either: Installation) -> None:
 def try_to_serve(installation: Installation, *options: str) -> Outcome:
     """Start a gateway that will not come up, in a process of its own, and return how it ended."""
     arguments = [sys.executable, "-m", "tallygate", "serve", "--config", str(installation.config), *options]
-    ended = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=180)
     return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
 

@@ -25,7 +25,7 @@ FEE = 1000
 def post(url: str, path: str, fields: dict[str, Any], key: str = "") -> tuple[int, Any]:
     """Post JSON and return the status and what was answered."""
     place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=180)
     connection.request("POST", path, json.dumps(fields), {"Authorization": key, "Content-Type": "application/json"})
     response = connection.getresponse()
     content = json.loads(response.read())

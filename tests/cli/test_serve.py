@@ -43,7 +43,7 @@ def test_it_announces_where_it_listens(installation: Installation) -> None:
     """Once both listeners are open, one line says where, and both answer."""
     with serve(installation) as program:
         line = program.wait_line("Tallygate")
-        connection = http.client.HTTPConnection("127.0.0.1", installation.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", installation.port, timeout=180)
         connection.request("GET", "/health/ready")
 
         assert line.endswith(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 WALLET_HEX = "5e" * 32
 ADMIN_KEY = "an-admin-key-that-nobody-may-see"
 BEARER_KEY = "a-bearer-key-that-nobody-may-see"
-START_S = 60
+START_S = 180
 
 CONFIG = """\
 [server]

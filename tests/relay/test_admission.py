@@ -35,7 +35,7 @@ async def begin_upload(world: World) -> tuple[asyncio.StreamReader, asyncio.Stre
 async def finish(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, rest: bytes) -> bytes:
     """Send the rest of a body and return the status line of the answer."""
     writer.write(rest)
-    line = await asyncio.wait_for(reader.readline(), 30)
+    line = await asyncio.wait_for(reader.readline(), 120)
     writer.close()
     return line
 

@@ -152,7 +152,7 @@ async def test_a_caller_who_does_not_read_cannot_hold_the_stop_up(monkeypatch: p
     fountain = Fountain()
     async with script.serve(fountain.play) as server, open_world() as world:
         await start_stalled(world, server, fountain)
-        await asyncio.wait_for(stop(world, 0.0), 30)
+        await asyncio.wait_for(stop(world, 0.0), 120)
 
         assert not world.gateway.relay.under_way
         assert world.ending().kind == e.SETTLE

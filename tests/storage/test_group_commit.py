@@ -40,7 +40,7 @@ class SlowDisk:
         """Wait for the test."""
         with self._at_work:
             if not self._free:
-                assert self._permits.acquire(timeout=10)
+                assert self._permits.acquire(timeout=120)
             if self.fails is not None:
                 raise self.fails
             self.flushed += 1

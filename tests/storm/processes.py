@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.storm.aims import Aim
 
-WAIT_S: Final = 60.0
+WAIT_S: Final = 180.0
 """No wait of the storm lasts longer; reaching it is a failure, never a pace."""
 
 _DIE_WITH_PARENT: Final = 1
