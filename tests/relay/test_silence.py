@@ -1,12 +1,22 @@
 """While nothing comes: signs of life to a streaming caller, and what can still happen after the first of them."""
 
+from __future__ import annotations
+
+import asyncio
 import json
+import math
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tallygate.core.ledger import entry as e
-from tests.relay.caller import Caller
+from tallygate.relay.reply import Reply
 from tests.relay.world import charged, open_world, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from tests.relay.caller import Caller
 
 KINDS = pytest.mark.parametrize("kind", ["gonka", "openai"])
 KEEP_ALIVE_S = 0.05
@@ -105,12 +115,67 @@ async def test_an_unstreamed_answer_has_no_comments() -> None:
         assert answer.body.startswith(b'{"id":')
 
 
-async def test_no_comment_comes_while_frames_do() -> None:
-    """A stream that keeps coming has no comments in it."""
-    async with open_world(keep_alive_s=5.0) as world:
-        answer = await world.chat(stream=True, max_tokens=200)
+class HandLoop:
+    """An event loop whose time is moved by hand, as far as signs of life go; tasks run on the real one."""
 
-        assert COMMENT not in answer.body
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.timers: dict[float, Callable[[], None]] = {}
+
+    def time(self) -> float:
+        """Return the time."""
+        return self.now_s
+
+    def call_later(self, wait_s: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        """Keep what is to be called."""
+        self.timers[self.now_s + wait_s] = call
+        return asyncio.get_running_loop().call_at(math.inf, call)
+
+    def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin a task."""
+        return asyncio.get_running_loop().create_task(coroutine)
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass, and call what is due meanwhile, each at its moment."""
+        end_s = self.now_s + seconds
+        while (due_s := min(self.timers, default=math.inf)) <= end_s:
+            self.now_s = due_s
+            self.timers.pop(due_s)()
+            await asyncio.sleep(0)
+        self.now_s = end_s
+
+
+class Heard:
+    """A caller, by what it has heard."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    async def start(self, *_: object) -> None:
+        """Hear the headers."""
+
+    async def write(self, data: bytes) -> None:
+        """Hear a piece."""
+        self.pieces.append(data)
+
+
+async def test_no_comment_comes_while_frames_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that keeps coming has no comments in it, however long it is; once it is silent for long, it has one."""
+    heard, loop = Heard(), HandLoop()
+    with monkeypatch.context() as patched:
+        patched.setattr("tallygate.relay.reply.asyncio.get_running_loop", lambda: loop)
+        reply = Reply(heard, lambda _: b"", 5.0)  # type: ignore[arg-type]  # a sink, as far as it is used here
+    reply.keep_alive()
+    for _ in range(20):
+        await loop.pass_time(4.5)
+        await reply.write(b"frame")
+    assert heard.pieces == [b"frame"] * 20
+
+    await loop.pass_time(4.5)
+    assert heard.pieces == [b"frame"] * 20
+    await loop.pass_time(1)
+    assert heard.pieces == [*[b"frame"] * 20, COMMENT + b"\n\n"]
+    reply.close()
 
 
 async def test_a_caller_may_leave_behind_the_comments() -> None:
