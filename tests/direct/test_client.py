@@ -23,6 +23,13 @@ MODEL = "MiniMaxAI/MiniMax-M2.7"
 QUESTION: Any = {"model": MODEL, "messages": [{"role": "user", "content": "What is a ledger?"}], "max_tokens": 40}
 
 
+@pytest.fixture(autouse=True)
+def _connects_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a node's connection for longer than the official client's five seconds: a machine may be slower."""
+    patient = openai.Timeout(600, connect=120)
+    monkeypatch.setattr(openai, "DEFAULT_TIMEOUT", patient)
+
+
 @pytest.fixture
 async def devnet() -> AsyncIterator[Devnet]:
     """Run three nodes."""
@@ -163,7 +170,7 @@ async def test_nodes_that_are_not_there_are_named(wallet: SigningKey) -> None:
 async def test_a_silent_node_is_left_after_the_timeout(devnet: Devnet, wallet: SigningKey) -> None:
     """Where all nodes are silent, two are asked, as long as the client's timeout says, and it is a 504."""
     await order(devnet, "stall_headers")
-    error = await fail(devnet, wallet, timeout=0.2)
+    error = await fail(devnet, wallet, timeout=openai.Timeout(120, read=0.2))  # connecting may take its time
 
     assert error.status_code == 504
     assert "(2 nodes were tried.)" in error.message
