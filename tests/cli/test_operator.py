@@ -119,10 +119,26 @@ def answer_nonsense(stranger: socket.socket) -> None:
         connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
 
 
-def test_a_command_waits_for_another_that_is_nearly_done(installation: Installation) -> None:
+def test_a_command_waits_for_another_that_is_nearly_done(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A store that is free again within the patience of a command is not reported as locked."""
     lock = hold(installation)
-    threading.Timer(0.3, lock.release).start()
+
+    class Clock:
+        """A clock on which only waiting takes time, and the lock is free after a while of it."""
+
+        now_s = 0.0
+
+        def monotonic(self) -> float:
+            return self.now_s
+
+        def sleep(self, seconds: float) -> None:
+            self.now_s += seconds
+            if self.now_s > 0.3:
+                lock.release()
+
+    monkeypatch.setattr("tallygate.cli.operator.time", Clock())
 
     assert installation.ask("accounts", "list") == {"data": []}
 
