@@ -237,11 +237,13 @@ async def test_a_stream_that_just_stops_raises(wallet: SigningKey, end: str, rai
     head = f"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {len(body)}\r\n\r\n"
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(head.encode() + body)
-        await writer.drain()
-        await reader.read()
-        writer.close()
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head.encode() + body)
+            await writer.drain()
+            await reader.read()
+        finally:
+            writer.close()  # also where the test is over before the client's leaving is heard of
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         node = Node(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", wallet.address)
