@@ -1,4 +1,4 @@
-"""The settings of a small gateway, made by hand: what a configuration file would have said."""
+"""The settings of a small gateway, made by hand: what a configuration file would have said, and its clock."""
 
 from __future__ import annotations
 
@@ -38,6 +38,15 @@ if TYPE_CHECKING:
 
 ADMIN_KEY = "an-admin-key-of-a-test"
 METRICS_KEY = "a-metrics-key-of-a-test"
+
+
+def stand_still() -> float:
+    """Return the same time, always.
+
+    What a node or a caller has to wait for is over when a test says so: if a slow machine takes seconds for the rest of
+    a test, no node is back and no minute has begun meanwhile.
+    """
+    return 1000.0
 
 
 def settings(

@@ -33,7 +33,7 @@ from tallygate.core.signing import SigningKey
 from tallygate.devnet import Devnet, DevnetSettings, Scheme
 from tallygate.devnet.faults import FaultOrder
 from tallygate.metrics import Metrics
-from tallygate.network.client import HttpClient, Timeouts
+from tallygate.network.client import Timeouts
 from tallygate.storage.embedded import EmbeddedLedger
 from tallygate.storage.memory import MemoryDisk, MemoryJournal
 from tallygate.storage.metered import MeteredJournal
@@ -58,15 +58,6 @@ FEE_PPM = 100_000
 PATIENT = Timeouts(connect_s=30, first_byte_s=30, idle_s=30, total_s=60)
 WALLET = SigningKey.from_hex("11" * 32)
 WALLET_NGONKA = 10**12
-
-
-def stand_still() -> float:
-    """Return the same time, always.
-
-    What a node or a caller has to wait for is over when a test says so: if a slow machine takes seconds for the rest of
-    a test, no node is back and no minute has begun meanwhile.
-    """
-    return 1000.0
 
 
 class StageJournal(MemoryJournal):
@@ -141,7 +132,7 @@ class World:
         card: ModelCard = CARD,
         parameters: Policy = STRICT,
         limits: LimitsSettings = LimitsSettings(),  # noqa: B008  (an immutable constant)
-        monotonic_s: Callable[[], float] = stand_still,
+        monotonic_s: Callable[[], float] = wiring.stand_still,
     ) -> None:
         self.devnet = devnet
         self.upstreams = list(upstreams)
@@ -290,14 +281,6 @@ class World:
             for fault in book._arrivals:
                 fault.release()
 
-    def lose_patience(self) -> None:
-        """Let the time for a first byte be over for every sending that waits for one, and for no later one."""
-        for upstream in self.gateway.upstreams.upstreams:
-            client: HttpClient = upstream.client  # type: ignore[attr-defined]  # either kind has one
-            for lane in client._lanes.values():
-                for connection in lane.calls:
-                    connection._first_byte_at = 0.0
-
     @property
     def devnet_prompt_tokens(self) -> int:
         """The prompt tokens of the last inference, as the chain has them."""
@@ -354,7 +337,7 @@ async def open_world(
     card: ModelCard = CARD,
     parameters: Policy = STRICT,
     limits: LimitsSettings = LimitsSettings(),  # noqa: B008  (an immutable constant)
-    monotonic_s: Callable[[], float] = stand_still,
+    monotonic_s: Callable[[], float] = wiring.stand_still,
     tls: tuple[ssl.SSLContext, Path] | None = None,
 ) -> AsyncIterator[World]:
     """Run a world with upstreams of these kinds, in this order (over `tls`, trusting a file); its books end `sound`."""
