@@ -21,6 +21,10 @@ ADMIN_VARIABLE = "TALLYGATE_TEST_ADMIN_KEY"
 UPSTREAM_KEY = "upstream-key-of-a-test"
 UPSTREAM_VARIABLE = "TALLYGATE_TEST_UPSTREAM_KEY"
 PATIENCE_S = 180
+PORTS_FIRST, PORTS_END = 20_000, 32_000
+"""Below those that the system gives to outgoing connections."""
+PORT_SHARES = 8
+"""Tests that run at the same time take theirs from different parts: a process starts between the look and the use."""
 
 CONFIG = """\
 [server]
@@ -61,9 +65,11 @@ class Outcome(NamedTuple):
 
 
 def free_ports(count: int) -> int:
-    """Return the first of so many neighbouring ports that are free now."""
+    """Return the first of so many neighbouring ports that are free now, and that no other test is about to take."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % PORT_SHARES
+    share = (PORTS_END - PORTS_FIRST) // PORT_SHARES
     while True:
-        first = random.randrange(20_000, 32_000)  # below those that the system gives to outgoing connections
+        first = PORTS_FIRST + worker * share + random.randrange(share - count)
         try:
             for port in range(first, first + count):
                 with socket.socket() as probe:
