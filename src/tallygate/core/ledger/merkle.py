@@ -32,14 +32,17 @@ _copy_node: Final = sha256(b"\x01").copy
 
 def leaf_hash(data: bytes) -> bytes:
     """Return what stands for some data in a tree."""
-    leaf = _copy_leaf()
-    leaf.update(data)
-    return leaf.digest()
+    return leaf_hashes((data,))[0]
 
 
 def leaf_hashes(data: Iterable[bytes]) -> list[bytes]:
     """Return what stands for each of these in a tree."""
-    return list(map(leaf_hash, data))
+    hashes = []
+    for item in data:
+        leaf = _copy_leaf()
+        leaf.update(item)
+        hashes.append(leaf.digest())
+    return hashes
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
@@ -55,10 +58,16 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
         return leaves[0]
     if not leaves:
         return EMPTY_ROOT
-    level = list(leaves)
+    level = leaves
     while (size := len(level)) > 1:
-        above = list(map(node_hash, level[::2], level[1::2]))  # without an odd last one
-        level = above + level[-1:] if size % 2 else above
+        above = []
+        for right in range(1, size, 2):
+            node = _copy_node()  # as `node_hash`; to call it for each would take a sixth longer
+            node.update(level[right - 1] + level[right])
+            above.append(node.digest())
+        if size % 2:
+            above.append(level[-1])
+        level = above
     return level[0]
 
 
