@@ -12,7 +12,7 @@ from tallygate.core.errors import InvariantBrokenError
 from tallygate.core.idempotency import Claimed
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.batch import Header, encode_header
-from tallygate.core.ledger.merkle import leaf_hash, merkle_root
+from tallygate.core.ledger.merkle import leaf_hashes, merkle_root
 from tallygate.core.ledger.spending import KeySpent
 from tallygate.core.limits import UNLIMITED
 from tallygate.ports import KeptEvent
@@ -168,7 +168,7 @@ def seal(entries: Sequence[Written], writer: bytes, epoch: int, sequence: int, p
     """Return the header bytes of a batch."""
     if not entries:
         raise InvariantBrokenError("a batch has at least one entry")
-    root = merkle_root([leaf_hash(written.raw) for written in entries])
+    root = merkle_root(leaf_hashes(written.raw for written in entries))
     return encode_header(Header(1, writer, epoch, sequence, previous, root, len(entries), time_ns))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from tallygate.core.ledger import entry as e
 from tallygate.core.ledger.entry import decode_entry
-from tallygate.core.ledger.merkle import leaf_hash, path_among
+from tallygate.core.ledger.merkle import leaf_hashes, path_among
 from tallygate.core.proofs.receipt import EntryProof
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Archive(Protocol):
 def prove_entry(raw: bytes, batch: Sequence[bytes], header: bytes, header_path: list[bytes]) -> EntryProof:
     """Return an entry's way to the root of its writer's tree, given all entries of its batch."""
     index = batch.index(raw)
-    return EntryProof(raw, index, path_among([leaf_hash(other) for other in batch], index), header, header_path)
+    return EntryProof(raw, index, path_among(leaf_hashes(batch), index), header, header_path)
 
 
 def undo(balances: dict[str, tuple[int, int, int]], entries: Iterable[bytes]) -> None:
