@@ -51,8 +51,6 @@ SPAN_ENTRIES_MIN: Final = 1 << 16
 SPAN_ENTRIES_MAX: Final = 1 << 19
 """How many entries a process takes at a time: they bound its memory, and how often progress is told. Each span tells of
 all accounts that it has met, which in short ones of a large store would cost more than an entry's own check."""
-SPANS_EACH: Final = 2
-"""As soon as long ones are too few for so many for each process, they become shorter, so that all end together."""
 QUICK_ENTRIES: Final = 5_000
 """So many entries are replayed in a moment: a process of its own would take longer to start."""
 END_ENTRIES: Final = 200_000
@@ -189,8 +187,11 @@ def _pool_of(processes: int, begin: Callable[..., object], given: object) -> Ite
 
 
 def find_span_entries(left: int, processes: int) -> int:
-    """Return how many entries are best taken next of so many that are left."""
-    return min(max(-(-left // (SPANS_EACH * processes)), SPAN_ENTRIES_MIN), SPAN_ENTRIES_MAX)
+    """Return how many entries are best taken next of so many that are left.
+
+    A process's share of them, as far as memory allows: so the last ones are short, and all processes end together.
+    """
+    return min(max(-(-left // processes), SPAN_ENTRIES_MIN), SPAN_ENTRIES_MAX)
 
 
 def count_processors() -> int:
