@@ -176,6 +176,37 @@ def test_call_that_was_sent_again_ends_at_one_look(is_charged: bool, bill: int) 
     assert world.audit().problems == []
 
 
+def test_charge_for_several_parts_is_looked_at() -> None:
+    """A charge whose other parts have ended by attempts is not taken at one look: its tokens are not all its own."""
+    world = World()
+    world.open("a", USD)
+    second = FIRST._replace(part=1)
+    hold = world.hold("i", others=(second,))
+    world.settle_parts(hold, [end(FIRST, 30, 10, 20), end(second, 40, 10, 30)], 20, 50)
+    work = Counting()
+    for header, raws in world.batches():
+        work.take(header, raws)
+
+    assert work.taken == 1
+    assert world.audit().problems == []
+
+
+def test_charge_of_nothing_whose_bill_is_left_unpaid_is_told() -> None:
+    """Where tokens and call are free, a charge may be nothing, and still its bill is the customer's to have paid."""
+    world = World(Sheet(1, 100_000, {MODEL: Price(0, 300)}))
+    world.open("a", USD)
+    world.settle(world.hold("i"), 50, 0, bill=9)
+    entries = entries_of(world)
+    postings = tuple(
+        (book, e.COST_UNPAID if name == e.COST_PAID else name, n) for book, name, n in entries[-1].postings
+    )
+    assert postings != entries[-1].postings
+    entries[-1] = replace(entries[-1], postings=postings)
+    report = forge(world, entries, range(len(entries)))
+
+    assert [problem.partition(": ")[2] for problem in report.problems] == ["leaves 9 of 9 ngonka unpaid, not 0"]
+
+
 def test_charge_beside_a_sending_that_is_under_way_is_looked_at() -> None:
     """A charge that is as its hold has it in every byte is told all the same where another sending has begun since."""
     world = World()
