@@ -191,6 +191,19 @@ def test_charge_for_several_parts_is_looked_at() -> None:
     assert world.audit().problems == []
 
 
+def test_hold_of_nothing_posts_nothing() -> None:
+    """A hold that is free has no postings: one that posts zeros is told, though its sums are right."""
+    world = World(Sheet(1, 100_000, {MODEL: Price(0, 0, free=True)}))
+    world.open("a", USD)
+    world.hold("i")
+    entries = entries_of(world)
+    ours = (e.available_account("a"), e.held_account("a"))
+    entries[-1] = replace(entries[-1], postings=tuple((e.USD, name, 0) for name in ours))
+    report = forge(world, entries, range(len(entries)))
+
+    assert [problem.partition(": ")[2] for problem in report.problems] == [f"posts 0 to USD {name}" for name in ours]
+
+
 def test_charge_of_nothing_whose_bill_is_left_unpaid_is_told() -> None:
     """Where tokens and call are free, a charge may be nothing, and still its bill is the customer's to have paid."""
     world = World(Sheet(1, 100_000, {MODEL: Price(0, 300)}))
